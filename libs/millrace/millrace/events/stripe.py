@@ -1,0 +1,149 @@
+"""Reading Stripe's bodies, whatever API version rendered them.
+
+A body is read through the functions here and nowhere else: each canonical field is one total function with
+its fallbacks from the newest shape to the oldest. Every body keeps its own `api_version`; nothing is upgraded.
+
+Source: docs.stripe.com/changelog (basil 2025-03-31, clover 2025-09-30, dahlia 2026-03-25, endive 2026-09-30).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from millrace.errors import Poison
+from millrace.events import Event
+
+Object = Mapping[str, Any]
+
+
+def object_of(event: Event) -> Object:
+    """The object the event is about, as it was at that moment. Raises Poison."""
+    data = event.data.get("data")
+    found = data.get("object") if isinstance(data, dict) else None
+    if not isinstance(found, dict):
+        raise Poison("data.object is missing or not an object")
+    return found
+
+
+def previous_of(event: Event) -> Object:
+    """The old values of what changed; empty for types that carry none."""
+    data = event.data.get("data")
+    found = data.get("previous_attributes") if isinstance(data, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def at(seconds: int) -> datetime:
+    """Stripe's seconds since 1970 as an instant in UTC."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def text(obj: Object, path: str) -> str:
+    """The string at a dotted path. Raises Poison, naming the path."""
+    found = dig(obj, path)
+    if not isinstance(found, str) or not found:
+        raise Poison(f"{obj.get('object', 'object')}.{path} is missing or not a string")
+    return found
+
+
+def whole(obj: Object, path: str) -> int:
+    """The integer at a dotted path: an amount in minor units, a time in seconds. Raises Poison."""
+    found = dig(obj, path)
+    if type(found) is not int:
+        raise Poison(f"{obj.get('object', 'object')}.{path} is missing or not a whole number")
+    return found
+
+
+def dig(obj: Any, path: str) -> Any:
+    """Whatever stands at a dotted path, or None when the way there ends."""
+    for name in path.split("."):
+        if not isinstance(obj, Mapping):
+            return None
+        obj = obj.get(name)
+    return obj
+
+
+def id_of(found: Any) -> str | None:
+    """The id of a reference, which Stripe writes as a string or, expanded, as the object itself."""
+    if isinstance(found, Mapping):
+        found = found.get("id")
+    return found if isinstance(found, str) and found else None
+
+
+def listed(obj: Object, name: str) -> list[Object]:
+    """The elements of a list, be it Stripe's list object or a plain array. Raises Poison when it is cut short."""
+    found = obj.get(name)
+    if isinstance(found, Mapping):
+        if found.get("has_more"):
+            raise Poison(f"{obj.get('object', 'object')}.{name} is cut short: has_more is true")
+        found = found.get("data")
+    return [element for element in found if isinstance(element, Mapping)] if isinstance(found, list) else []
+
+
+def customer_of(obj: Object) -> str | None:
+    """The customer an object belongs to; a customer belongs to itself."""
+    if obj.get("object") == "customer":
+        return id_of(obj)
+    return id_of(obj.get("customer")) or id_of(obj.get("customer_account"))
+
+
+def subscription_of_invoice(invoice: Object) -> str | None:
+    """The subscription an invoice bills. Since basil it is below `parent`; null for one-off invoices."""
+    found = id_of(dig(invoice, "parent.subscription_details.subscription")) or id_of(
+        invoice.get("subscription")
+    )
+    return found or next(_subscriptions_of_lines(invoice), None)
+
+
+def _subscriptions_of_lines(invoice: Object) -> Iterator[str]:
+    for line in listed({**invoice, "lines": _loose(invoice.get("lines"))}, "lines"):
+        for path in (
+            "parent.subscription_item_details.subscription",
+            "parent.invoice_item_details.subscription",
+            "subscription",
+        ):
+            if found := id_of(dig(line, path)):
+                yield found
+
+
+def _loose(lines: Any) -> Any:
+    """The lines of a list that may be cut short: enough to find one name in."""
+    return lines.get("data") if isinstance(lines, Mapping) else lines
+
+
+def invoice_of_payment(payment: Object) -> str | None:
+    """The invoice a payment intent or charge pays.
+
+    Before basil it is `invoice`; since then only `payment_details.order_reference` names it, on every
+    succeeded or failed invoice payment recorded so far, but by no documented contract.
+    """
+    if found := id_of(payment.get("invoice")):
+        return found
+    reference = dig(payment, "payment_details.order_reference")
+    return reference if isinstance(reference, str) and reference.startswith("in_") else None
+
+
+def item_period(item: Object, subscription: Object) -> tuple[int, int] | None:
+    """Start and end of an item's current period in seconds: on the item, before basil on the subscription."""
+    for holder in (item, subscription):
+        start, end = holder.get("current_period_start"), holder.get("current_period_end")
+        if type(start) is int and type(end) is int:
+            return start, end
+    return None
+
+
+def cancels_at(subscription: Object) -> int | None:
+    """When a subscription is going to end, in seconds; None when nobody asked for it.
+
+    Flexible billing sets only `cancel_at`, classic sets `cancel_at_period_end` with it.
+    """
+    found = subscription.get("cancel_at")
+    if type(found) is int:
+        return found
+    if not subscription.get("cancel_at_period_end"):
+        return None
+    ends = [
+        period[1] for item in listed(subscription, "items") if (period := item_period(item, subscription))
+    ]
+    return max(ends, default=None)

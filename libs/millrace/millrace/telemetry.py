@@ -1,0 +1,97 @@
+"""Logs that carry ids only, and the trace that follows an event from the webhook to its effects.
+
+A log line is one JSON object. Nothing that came in a body is ever logged: ids, types, counts and reasons are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import secrets
+import sys
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def new_trace() -> str:
+    """A fresh W3C traceparent, made where something enters the system."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+def child_trace(traceparent: str, name: str) -> str:
+    """The traceparent of a step that `traceparent` caused. The same step always gets the same span id."""
+    if not (match := TRACEPARENT.fullmatch(traceparent)):
+        return ""
+    trace, span, flags = match.groups()
+    step = hashlib.sha256(f"{span}{name}".encode()).hexdigest()[:16]
+    return f"00-{trace}-{step}-{flags}"
+
+
+def trace_id(traceparent: str) -> str:
+    """The trace an event belongs to; '' when it carries none."""
+    match = TRACEPARENT.fullmatch(traceparent)
+    return match[1] if match else ""
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, logger, what happened, and the ids given in `extra`."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self.service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC),
+            "level": record.levelname.lower(),
+            "service": self.service,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **{name: value for name, value in vars(record).items() if name not in STANDARD},
+        }
+        if record.exc_info and record.exc_info[1]:
+            line["error"] = describe(record.exc_info[1])
+        return orjson.dumps(line, default=str).decode()
+
+
+def describe(problem: BaseException) -> str:
+    """An exception by its type and places in the code; never its text, which may quote a body."""
+    frames = traceback.extract_tb(problem.__traceback__)[-4:]
+    places = " < ".join(f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno} {f.name}" for f in reversed(frames))
+    return f"{type(problem).__name__} at {places}" if places else type(problem).__name__
+
+
+class Sparing(logging.Filter):
+    """Lets each message of a chatty library through once a period, and says how many it kept back."""
+
+    def __init__(self, seconds: float = 5.0) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.seen: dict[str, tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        what = f"{record.name}:{record.lineno}"
+        since, held = self.seen.get(what, (0.0, 0))
+        if record.created - since < self.seconds:
+            self.seen[what] = (since, held + 1)
+            return False
+        self.seen[what] = (record.created, 0)
+        record.held_back = held
+        return True
+
+
+def logs(service: str, level: str = "INFO") -> None:
+    """Send every log of this process to standard error as JSON lines. Called once, in `__main__`."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines(service))
+    sparing = Sparing()
+    handler.addFilter(lambda record: not record.name.startswith("aiokafka") or sparing.filter(record))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
