@@ -44,15 +44,10 @@ class FileClock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._seen: tuple[int, int] | None = None
-        self._at = datetime.min.replace(tzinfo=UTC)
 
     def now(self) -> datetime:
-        stat = self.path.stat()
-        if (stat.st_mtime_ns, stat.st_ino) != self._seen:
-            self._at = _instant(self.path)
-            self._seen = (stat.st_mtime_ns, stat.st_ino)
-        return self._at
+        # Read each time: two turns within one tick of the file system can look the same from outside.
+        return _instant(self.path)
 
     def turn(self, at: datetime) -> None:
         """Move the hand. Writes: the file, replaced atomically."""
@@ -74,6 +69,9 @@ def clock(setting: str) -> Clock:
 
 def _instant(path: Path) -> datetime:
     try:
-        return datetime.fromisoformat(path.read_text().strip()).astimezone(UTC)
+        at = datetime.fromisoformat(path.read_text().strip())
     except (OSError, ValueError) as problem:
         raise Misconfigured(f"clock: {path} must hold one RFC 3339 instant ({problem})") from problem
+    if at.tzinfo is None:
+        raise Misconfigured(f"clock: the instant in {path} needs a zone, as in 2026-01-01T00:00:00Z")
+    return at.astimezone(UTC)

@@ -6,14 +6,18 @@ Source: docs.stripe.com/currencies.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-ZERO_DECIMAL = frozenset(["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"])
+ZERO_DECIMAL = frozenset(
+    ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"]
+)
 THREE_DECIMAL = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
+CURRENCY = re.compile(r"[a-z]{3}")
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Money:
     """An amount in the minor unit of its currency, which is three lower-case letters as Stripe writes it."""
 
@@ -23,7 +27,7 @@ class Money:
     def __post_init__(self) -> None:
         if type(self.amount_minor) is not int:
             raise TypeError(f"amount_minor must be an int, not {type(self.amount_minor).__name__}")
-        if len(self.currency) != 3 or not self.currency.isalpha() or not self.currency.islower():
+        if not CURRENCY.fullmatch(self.currency):
             raise ValueError("currency must be three lower-case letters, as in 'eur'")
 
     def __add__(self, other: Money) -> Money:
@@ -35,12 +39,18 @@ class Money:
     def __neg__(self) -> Money:
         return Money(-self.amount_minor, self.currency)
 
+    def __lt__(self, other: Money) -> bool:
+        return self.amount_minor < self._same(other).amount_minor
+
+    def __le__(self, other: Money) -> bool:
+        return self.amount_minor <= self._same(other).amount_minor
+
     def __str__(self) -> str:
         return f"{decimal(self.amount_minor, self.currency)} {self.currency.upper()}"
 
     def _same(self, other: Money) -> Money:
         if other.currency != self.currency:
-            raise ValueError(f"{self.currency} and {other.currency} do not add up")
+            raise ValueError(f"{self.currency} and {other.currency} do not mix")
         return other
 
 
@@ -60,7 +70,7 @@ def decimal(amount_minor: int, currency: str) -> str:
 
 
 def allocate(total_minor: int, weights: Sequence[int]) -> list[int]:
-    """Split a total by weights so that the parts add up exactly: cumulative floor, never one rounding a part."""
+    """Split a total by weights; the parts add up exactly, since it is their running sum that is rounded down."""
     if not weights or min(weights) < 0 or sum(weights) == 0:
         raise ValueError("weights must be non-negative and not all zero")
     whole, sign = sum(weights), -1 if total_minor < 0 else 1

@@ -5,7 +5,8 @@
 /livez   my loop turns; never asks Kafka or Postgres, or one outage becomes a storm of restarts
 /readyz  every part has made progress lately
 /metrics Prometheus
-They are served by a thread of their own, so they answer even when the loop is stuck: that is what they are for.
+They are served by threads of their own, so they answer even when the loop is stuck: that is what they are
+for.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from socketserver import ThreadingMixIn
 from threading import Thread
 from typing import Any, Protocol, TypeVar
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -37,7 +38,7 @@ DRAIN_SECONDS = 25.0  # below the pod's termination grace
 class Part(Protocol):
     """Something that runs as long as the process does.
 
-    run()    works until `stop` is set, then finishes what it has begun and returns. May raise: the process ends.
+    run()    works until `stop` is set, finishes what it has begun and returns. May raise: the process ends.
     ready()  '' when it makes progress, otherwise what it is waiting for.
     """
 
@@ -57,24 +58,42 @@ async def run(*parts: Part, health_host: str = "127.0.0.1", health_port: int = 0
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.set_exception_handler(_unhandled)
     health = Health(parts)
-    tasks = [asyncio.create_task(part.run(stop), name=part.name) for part in parts]
-    with suppress(asyncio.CancelledError), health.serving(health_host, health_port):
-        await _until_stopped(stop, tasks, health)
-        await _drain(tasks)
-    for task in tasks:
-        if not task.cancelled() and (problem := task.exception()):
-            raise problem
+    with health.serving(health_host, health_port):
+        tasks = [asyncio.create_task(part.run(stop), name=part.name) for part in parts]
+        try:
+            await _until_stopped(stop, tasks, health)
+        finally:  # also when this task is cancelled: nothing that was begun is left behind
+            ended = [task for task in tasks if task.done()]
+            stop.set()
+            await _drain(tasks)
+    _raise_first([*ended, *(task for task in tasks if task not in ended)])
 
 
 async def _until_stopped(stop: asyncio.Event, tasks: list[asyncio.Task[None]], health: Health) -> None:
     stopping = asyncio.create_task(stop.wait())
-    while not stop.is_set():
-        health.beat()
-        done, _ = await asyncio.wait([stopping, *tasks], timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-        if done:
-            stop.set()
-    stopping.cancel()
+    done: set[asyncio.Task[Any]] = set()
+    try:
+        while not done:
+            health.beat()
+            done, _ = await asyncio.wait([stopping, *tasks], timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+
+
+def _raise_first(ended: list[asyncio.Task[None]]) -> None:
+    """Raise the failure that came first, the cause; log those that followed from it."""
+    failed = [(task, problem) for task in ended if not task.cancelled() and (problem := task.exception())]
+    for task, problem in failed[1:]:
+        log.error("part failed while stopping", exc_info=problem, extra={"part": task.get_name()})
+    if failed:
+        raise failed[0][1]
+
+
+def _unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What asyncio could tell nobody else; its own handler would quote the exception's text."""
+    log.error(context["message"], exc_info=context.get("exception"))
 
 
 async def _drain(tasks: list[asyncio.Task[None]]) -> None:
@@ -123,7 +142,15 @@ class Health:
         return _Serving(self, host, port)
 
 
+class _Threaded(ThreadingMixIn, WSGIServer):
+    """A thread a request: somebody who connects and says nothing keeps no probe waiting."""
+
+    daemon_threads = True
+
+
 class _Quiet(WSGIRequestHandler):
+    timeout = 5  # seconds a connection may stay silent
+
     def log_message(self, format: str, *args: Any) -> None:
         """Probes are not worth a line."""
 
@@ -132,7 +159,7 @@ class _Serving:
     def __init__(self, health: Health, host: str, port: int) -> None:
         self.server: WSGIServer | None = None
         if port:
-            self.server = make_server(host, port, health, handler_class=_Quiet)
+            self.server = make_server(host, port, health, _Threaded, _Quiet)
 
     def __enter__(self) -> None:
         if self.server:

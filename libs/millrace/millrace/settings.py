@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Self
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from millrace.errors import Misconfigured
 
@@ -27,9 +27,15 @@ class ServiceSettings(BaseSettings):
     clock: str = Field(
         default="system", description="'system', or 'file:PATH' for a clock that is turned by hand"
     )
-    health_port: int = Field(default=0, description="/livez, /readyz and /metrics; 0 serves none")
+    health_port: int = Field(
+        default=0, ge=0, le=65535, description="/livez, /readyz and /metrics; 0 serves none"
+    )
     health_host: str = Field(default="0.0.0.0", description="address to serve them on")  # noqa: S104 pods are probed from outside
-    log_level: str = "INFO"
+    log_level: str = Field(
+        default="INFO",
+        pattern="^(?i:debug|info|warning|error|critical)$",
+        description="the least that is logged: debug, info, warning, error or critical",
+    )
 
     @classmethod
     def read(cls) -> Self:
@@ -43,3 +49,5 @@ class ServiceSettings(BaseSettings):
                 for e in problem.errors(include_input=False, include_url=False)
             )
             raise Misconfigured("; ".join(wrong)) from None
+        except SettingsError as problem:  # a list or table that is not JSON; names the field, quotes nothing
+            raise Misconfigured(str(problem)) from None

@@ -53,12 +53,27 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "service": self.service,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _message(record),
             **{name: value for name, value in vars(record).items() if name not in STANDARD},
         }
         if record.exc_info and record.exc_info[1]:
             line["error"] = describe(record.exc_info[1])
-        return orjson.dumps(line, default=str).decode()
+        return orjson.dumps(line, default=_plain).decode()
+
+
+def _message(record: logging.LogRecord) -> str:
+    """The message, with exceptions among its arguments described instead of quoted."""
+    if not isinstance(record.args, tuple):
+        return record.getMessage()
+    safe = tuple(describe(a) if isinstance(a, BaseException) else a for a in record.args)
+    return str(record.msg) % safe if safe else str(record.msg)
+
+
+def _plain(value: object) -> str:
+    """What JSON has no form for: exceptions by type and place, bytes by their number, the rest as text."""
+    if isinstance(value, BaseException):
+        return describe(value)
+    return f"{len(value)} bytes" if isinstance(value, bytes) else str(value)
 
 
 def describe(problem: BaseException) -> str:

@@ -96,12 +96,17 @@ def parse_instant(text: str) -> datetime:
         raise Poison(f"ce_time is not RFC 3339: {text[:40]!r}") from problem
     if at.tzinfo is None:
         raise Poison(f"ce_time has no zone: {text[:40]!r}")
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as problem:
+        raise Poison(f"ce_time is outside the calendar: {text[:40]!r}") from problem
 
 
 def _text(name: str, raw: bytes | None) -> str:
     if not raw:
         raise Poison(f"{name} is missing: not a record of ours")
+    if 0 in raw:
+        raise Poison(f"{name} holds a NUL, which no text in Postgres can")
     try:
         return raw.decode()
     except UnicodeDecodeError as problem:

@@ -40,9 +40,13 @@ class Payload(BaseModel):
 
     @classmethod
     def of(cls, event: Event) -> Self:
-        """The typed body of a received event. Raises Poison, naming the field."""
+        """The typed body of a received event. Raises Poison, naming the field.
+
+        Fields that this version does not know yet are passed over: a newer writer may have added them.
+        """
+        known = {name: value for name, value in event.data.items() if name in cls.model_fields}
         try:
-            return cls.model_validate(event.data)
+            return cls.model_validate(known)
         except ValidationError as problem:
             first = problem.errors(include_input=False, include_url=False)[0]
             where = ".".join(map(str, first["loc"]))
