@@ -1,0 +1,160 @@
+"""The pure step of a fold: records and states in, judgements out. No await, no clock, no database.
+
+The same step runs in the consumer, in a rebuild, and over every permutation in the property tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Generic
+
+from millrace.consumer.decision import Applied, Decision, Fold, Outcome, R, S
+from millrace.consumer.record import Record
+from millrace.errors import Poison
+from millrace.events import Event
+from millrace.events.ours import Payload
+from millrace.telemetry import describe
+
+POISON, FAILED, BEHIND, WAITING = "poison", "failed", "behind", "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What became of one record. `status` says why it is parked; '' when it is not."""
+
+    record: Record
+    outcome: str  # applied | noop | parked
+    reason: str
+    key: str = ""  # the state it concerned, or waits for
+    status: str = ""
+    effects: tuple[Payload, ...] = ()
+
+
+@dataclass(slots=True)
+class Verdict(Generic[S]):
+    """A whole batch judged: one judgement a record, and what to save, both in order."""
+
+    judged: list[Judged] = field(default_factory=list)
+    changes: list[Applied[S]] = field(default_factory=list)
+
+
+def key_of(fold: Fold[S, R], record: Record) -> str | None:
+    """The state a record concerns; None when it has none or cannot say."""
+    if record.event is None or record.event.type not in fold.apply:
+        return None
+    try:
+        return fold.key(record.event)
+    except Exception:  # judged again below, where it is parked with its reason
+        return None
+
+
+def judge(
+    fold: Fold[S, R],
+    rules: R,
+    states: MutableMapping[str, S],
+    records: Sequence[Record],
+    *,
+    held: AbstractSet[str] = frozenset(),
+    waiting: Iterable[tuple[str, Record]] = (),
+    condemned: Mapping[str, tuple[str, str]] | None = None,
+) -> Verdict[S]:
+    """Judge records in order; `states` evolves with them.
+
+    held       record keys with a parked event: later events of these wait behind it, if the fold is ordered
+    waiting    (key, record) parked for a fact of that key; judged again whenever the key's state changes
+    condemned  place → (status, reason) of records that the database refused
+    """
+    batch = _Batch(fold, rules, states, set(held), condemned or {})
+    for key, record in waiting:
+        batch.waiting.setdefault(key, []).append(record)
+    for record in records:
+        batch.take(record)
+    return batch.verdict()
+
+
+class _Batch(Generic[S, R]):
+    """The state of one batch while it is judged."""
+
+    def __init__(
+        self,
+        fold: Fold[S, R],
+        rules: R,
+        states: MutableMapping[str, S],
+        held: set[str],
+        condemned: Mapping[str, tuple[str, str]],
+    ) -> None:
+        self.fold, self.rules, self.states, self.held, self.condemned = fold, rules, states, held, condemned
+        self.waiting: dict[str, list[Record]] = {}
+        self.judged: dict[str, Judged] = {}
+        self.changes: list[Applied[S]] = []
+
+    def verdict(self) -> Verdict[S]:
+        return Verdict(list(self.judged.values()), self.changes)
+
+    def take(self, record: Record) -> None:
+        """Judge one record, and whatever waited for it."""
+        judged = self._judge(record)
+        self.judged[record.place] = judged
+        if judged.status in (POISON, FAILED, BEHIND) and self.fold.ordered and record.order_key:
+            self.held.add(record.order_key)
+        if judged.status == WAITING:
+            self.waiting.setdefault(judged.key, []).append(record)
+        elif judged.outcome == Outcome.APPLIED:
+            self._release(judged.key)
+
+    def _release(self, key: str) -> None:
+        """Judge again what waits for this key, until nothing more moves."""
+        moved = True
+        while moved and (pending := self.waiting.get(key)):
+            moved = False
+            for record in list(pending):
+                judged = self._judge(record)
+                if judged.status != WAITING:
+                    pending.remove(record)
+                    self.judged[record.place] = judged
+                    moved = moved or judged.outcome == Outcome.APPLIED
+
+    def _judge(self, record: Record) -> Judged:
+        if record.place in self.condemned:
+            status, reason = self.condemned[record.place]
+            return _parked(record, status, reason)
+        if record.event is None:
+            return _parked(record, POISON, record.problem)
+        if self.fold.ordered and record.order_key in self.held:
+            return _parked(record, BEHIND, f"an earlier event of {record.order_key} is parked")
+        if record.event.type not in self.fold.apply:
+            return Judged(record, "noop", f"{record.event.type} does not concern {self.fold.name}")
+        try:
+            return self._applied(record, record.event)
+        except Poison as poison:
+            return _parked(record, POISON, str(poison))
+        except Exception as bug:  # the rule is pure: trying again would fail again
+            return _parked(record, FAILED, describe(bug))
+
+    def _applied(self, record: Record, event: Event) -> Judged:
+        key = self.fold.key(event)
+        if key is None:
+            return Judged(record, "noop", f"{event.type} concerns no state of {self.fold.name}")
+        decision: Decision[S] = self.fold.apply[event.type](self.states.get(key), event, self.rules)
+        if decision.outcome == Outcome.WAITING:
+            return Judged(record, "parked", decision.reason, key, WAITING)
+        if decision.outcome == Outcome.APPLIED and decision.state is not None:
+            self.states[key] = decision.state
+            self.changes.append(Applied(key, event, decision.state, decision.reason))
+        return Judged(record, decision.outcome.value, decision.reason, key, effects=decision.effects)
+
+
+def _parked(record: Record, status: str, reason: str) -> Judged:
+    return Judged(record, "parked", reason, status=status)
+
+
+def run(
+    fold: Fold[S, R], rules: R, records: Sequence[Record], states: MutableMapping[str, S] | None = None
+) -> tuple[MutableMapping[str, S], list[Judged]]:
+    """Fold records in memory, each event once: what a consumer without a database would know."""
+    ends: MutableMapping[str, S] = states if states is not None else {}
+    once = {(r.event.source, r.event.id) if r.event else (r.place, ""): r for r in reversed(records)}
+    fresh = [r for r in records if r in once.values()] if len(once) < len(records) else list(records)
+    return ends, judge(fold, rules, ends, fresh).judged

@@ -1,0 +1,266 @@
+"""The Kafka side of a consumer: per partition, in order, in batches, committed after the database.
+
+Defaults that are wrong for us in the client, and set here: `read_committed`, earliest on the first start and
+never again, manual commit, static membership with a session longer than a restart.
+Source: facts measured against Kafka 4.3.1 with aiokafka 0.14.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, NoOffsetForPartitionError
+
+from millrace.consumer import metrics
+from millrace.consumer.batches import Batches, Report
+from millrace.consumer.decision import Each, Fold
+from millrace.consumer.record import Record, read
+from millrace.errors import Failure, Retryable
+from millrace.postgres import Pool
+
+log = logging.getLogger("millrace.consumer")
+
+SESSION_SECONDS = 45  # a restart within it moves no partition
+POLL_SECONDS = 0.2  # how long one fetch may wait for records
+RETRY_SECONDS_MAX = 30.0
+STALLED_SECONDS = 30.0  # without a turn of the loop, the consumer is not ready
+REJOINS_MAX, REJOINS_SECONDS = 12, 60.0  # more than that: another member has our instance id
+
+
+class DeadLetterLimit(Failure):
+    """Too many events in a row cannot be applied: more likely our bug than theirs. Nothing more is parked."""
+
+
+class SeatTaken(Failure):
+    """Another live member uses this instance id; the two would swap the seat for ever."""
+
+
+class Consumer:
+    """Feeds a fold, or a handler an event, from Kafka; a part of a service.
+
+    Units:  `batch_max` records a transaction; `dead_letters_max` poisonous among the last `dead_letters_of`.
+    Raises: DeadLetterLimit, SeatTaken, OffsetOutOfRangeError (retention passed us by): the process must end.
+    Replay: from any offset; what was applied before changes nothing.
+    """
+
+    def __init__(
+        self,
+        consumer: Fold[Any, Any] | Each,
+        *,
+        topics: Sequence[str],
+        pool: Pool,
+        kafka: str,
+        instance: str = "0",
+        batch_max: int = 500,
+        dead_letters_max: int = 100,
+        dead_letters_of: int = 1000,
+    ) -> None:
+        self.name = consumer.name
+        self.batches = Batches(pool, consumer)
+        self.topics, self.kafka, self.instance, self.batch_max = list(topics), kafka, instance, batch_max
+        self.limit = Limit(dead_letters_max, dead_letters_of)
+        self.turned = 0.0
+        self.assigned: set[TopicPartition] = set()
+        self._resting: dict[TopicPartition, _Rest] = {}
+        self._rejoins: deque[float] = deque()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def ready(self) -> str:
+        """'' once the group has given this member its seat and the loop turns."""
+        if not self.turned:
+            return "has not joined its group yet"
+        still = time.monotonic() - self.turned
+        return f"no turn of the loop for {still:.0f} s" if still > STALLED_SECONDS else ""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Consume until `stop`; then finish the batches in flight, commit, and keep the seat for the successor."""
+        kafka = self._client()
+        await _started(kafka, stop)
+        kafka.subscribe(self.topics, listener=_Rebalance(self))
+        try:
+            while not stop.is_set():
+                await self._turn(kafka)
+        finally:
+            await kafka.stop()
+
+    def _client(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            bootstrap_servers=self.kafka,
+            group_id=self.name,
+            group_instance_id=f"{self.name}-{self.instance}",
+            isolation_level="read_committed",
+            auto_offset_reset="none",
+            enable_auto_commit=False,
+            session_timeout_ms=SESSION_SECONDS * 1000,
+            heartbeat_interval_ms=3000,
+            max_poll_interval_ms=300_000,
+            fetch_max_wait_ms=100,
+        )
+
+    async def _turn(self, kafka: AIOKafkaConsumer) -> None:
+        """One fetch: the batches of its partitions side by side, then their offsets."""
+        self._wake(kafka)
+        fetched = await self._fetch(kafka)
+        if len(self._rejoins) > REJOINS_MAX:
+            raise SeatTaken(
+                f"{len(self._rejoins)} rejoins in {REJOINS_SECONDS:.0f} s as {self.name}-{self.instance}"
+            )
+        self._idle.clear()
+        try:
+            ends = await asyncio.gather(
+                *(self._partition(kafka, tp, records) for tp, records in fetched.items()),
+                return_exceptions=True,
+            )
+            await self._commit(
+                kafka, {tp: end for tp, end in zip(fetched, ends, strict=True) if isinstance(end, int)}
+            )
+        finally:
+            self._idle.set()
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+        self.turned = time.monotonic() if kafka.assignment() or self.turned else 0.0
+        metrics.LOOP_TURNED.labels(self.name).set_to_current_time()
+
+    async def _fetch(self, kafka: AIOKafkaConsumer) -> dict[TopicPartition, list[ConsumerRecord]]:
+        try:
+            fetched: dict[TopicPartition, list[ConsumerRecord]] = await kafka.getmany(
+                timeout_ms=int(POLL_SECONDS * 1000), max_records=self.batch_max
+            )
+            return fetched
+        except NoOffsetForPartitionError as first_start:
+            for partition in first_start.args:
+                kafka.seek_to_beginning(partition)
+            return {}
+
+    async def _partition(
+        self, kafka: AIOKafkaConsumer, tp: TopicPartition, fetched: list[ConsumerRecord]
+    ) -> int | None:
+        """Apply one partition's batch; the offset to commit, or None when it has to be read again."""
+        began = time.perf_counter()
+        try:
+            report = await self.batches.apply([_record(r) for r in fetched])
+        except Retryable as problem:
+            self._rest(kafka, tp, fetched[0].offset, problem)
+            return None
+        self._resting.pop(tp, None)
+        metrics.observe(self.name, report, time.perf_counter() - began)
+        metrics.LAG_SECONDS.labels(self.name).set(max(0.0, time.time() - fetched[-1].timestamp / 1000))
+        self.limit.count(len(fetched), report)
+        return int(fetched[-1].offset) + 1
+
+    def _rest(self, kafka: AIOKafkaConsumer, tp: TopicPartition, offset: int, problem: Retryable) -> None:
+        """Pause one partition, longer each time, and read the batch again from its start."""
+        rest = self._resting.setdefault(tp, _Rest())
+        seconds = rest.again(problem.after)
+        log.warning(
+            "partition rests",
+            extra={
+                "consumer": self.name,
+                "partition": f"{tp.topic}/{tp.partition}",
+                "seconds": seconds,
+                "why": str(problem),
+            },
+        )
+        metrics.EVENTS.labels(self.name, "retried").inc()
+        try:
+            kafka.seek(tp, offset)
+            kafka.pause(tp)
+        except (
+            IllegalStateError
+        ):  # it was revoked meanwhile: its new owner reads it from the committed offset
+            self._resting.pop(tp, None)
+
+    def _wake(self, kafka: AIOKafkaConsumer) -> None:
+        """Let partitions go on whose rest is over."""
+        now = time.monotonic()
+        for tp in [tp for tp, rest in self._resting.items() if rest.until <= now]:
+            if tp in kafka.assignment():
+                kafka.resume(tp)
+
+    async def _commit(self, kafka: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
+        """Tell Kafka how far the database is. A failure costs a second look at the same events, nothing else."""
+        if not offsets:
+            return
+        try:
+            await kafka.commit(offsets)
+        except (CommitFailedError, IllegalStateError, KafkaError) as problem:
+            log.warning("offsets not committed", extra={"consumer": self.name, "why": type(problem).__name__})
+
+    def joined(self, assigned: Collection[TopicPartition]) -> None:
+        """The group has (again) given this member its seat."""
+        now = time.monotonic()
+        self._rejoins.append(now)
+        while self._rejoins and now - self._rejoins[0] > REJOINS_SECONDS:
+            self._rejoins.popleft()
+        self.assigned = set(assigned)
+        self._resting.clear()
+        metrics.REBALANCES.labels(self.name).inc()
+
+    async def finished(self) -> None:
+        """Wait until no batch is in flight: what a partition's next owner relies on."""
+        await self._idle.wait()
+
+
+class Limit:
+    """Halts before a bad deploy parks a whole topic."""
+
+    def __init__(self, parked_max: int, of_last: int) -> None:
+        self.parked_max, self.of_last = parked_max, of_last
+        self.recent: deque[tuple[int, int]] = deque()
+
+    def count(self, records: int, report: Report) -> None:
+        """Add a batch. Raises DeadLetterLimit when too many of the last records were parked for good."""
+        self.recent.append((records, report.poisoned))
+        while sum(n for n, _ in self.recent) - self.recent[0][0] >= self.of_last:
+            self.recent.popleft()
+        parked = sum(p for _, p in self.recent)
+        if parked > self.parked_max:
+            raise DeadLetterLimit(
+                f"{parked} of the last {sum(n for n, _ in self.recent)} events cannot be applied"
+            )
+
+
+class _Rest:
+    """How long a partition rests after a Retryable: doubles up to RETRY_SECONDS_MAX."""
+
+    def __init__(self) -> None:
+        self.tries, self.until = 0, 0.0
+
+    def again(self, after: float) -> float:
+        seconds: float = min(RETRY_SECONDS_MAX, max(after, 0.02) * 2 ** min(self.tries, 10))
+        self.tries, self.until = self.tries + 1, time.monotonic() + seconds
+        return seconds
+
+
+class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carries no types
+    def __init__(self, consumer: Consumer) -> None:
+        self.consumer = consumer
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        await self.consumer.finished()
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        self.consumer.joined(assigned)
+
+
+def _record(found: ConsumerRecord) -> Record:
+    return read(found.topic, found.partition, found.offset, found.key, found.headers, found.value)
+
+
+async def _started(kafka: AIOKafkaConsumer, stop: asyncio.Event) -> None:
+    """Connect, waiting for a broker as long as it takes."""
+    while not stop.is_set():
+        try:
+            await kafka.start()
+            return
+        except KafkaError as problem:
+            log.warning("no broker yet", extra={"why": type(problem).__name__})
+            await asyncio.wait([asyncio.create_task(stop.wait())], timeout=1.0)
