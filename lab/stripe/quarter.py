@@ -1,0 +1,114 @@
+"""A believable quarter of a small SaaS company: Northwind Boards, 91 days from 1 July 2026.
+
+`build(seed)` plays the lives of its customers through the engine and returns every event Stripe would
+have sent, in order of time, with what must be true at the end. The same seed makes the same bytes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from lab.stripe import engine, personas, plans, truth
+from lab.stripe.model import DAY
+from lab.stripe.periods import moment
+from lab.stripe.shop import Buyer, Life, Shop
+from lab.stripe.world import Event, World
+
+START = datetime(2026, 7, 1, tzinfo=UTC)
+DAYS = 91
+CUSTOMERS = 220
+PAYING_DAYS = 35  # whoever has a story that needs a renewal and a retry plan arrives this early
+ARRIVAL_DAYS = 80
+
+Persona = Callable[[Buyer], Life]
+
+# How many of 220 customers live each life, and by which day they have arrived; the rest is steady.
+ROSTER: tuple[tuple[Persona, int, int], ...] = (
+    (personas.annual, 4, ARRIVAL_DAYS),
+    (personas.trial_converts, 24, 60),
+    (personas.trial_canceled, 7, 60),
+    (personas.trial_without_card, 5, 60),
+    (personas.trial_paused_then_resumed, 4, 60),
+    (personas.trial_payment_recovers, 3, 60),
+    (personas.trial_payment_exhausted, 3, 50),
+    (personas.seats_grow, 12, 45),
+    (personas.seats_breathe, 8, 45),
+    (personas.upgrades, 12, 45),
+    (personas.downgrades, 6, 50),
+    (personas.leaves_at_period_end, 10, 35),
+    (personas.thinks_again, 3, 50),
+    (personas.leaves_at_once, 5, 40),
+    (personas.leaves_refunded, 3, ARRIVAL_DAYS),
+    (personas.retry_recovers, 9, PAYING_DAYS),
+    (personas.card_replaced, 5, PAYING_DAYS),
+    (personas.hard_decline_replaced, 2, PAYING_DAYS),
+    (personas.exhausted("canceled"), 3, PAYING_DAYS),
+    (personas.exhausted("canceled", hard=True), 2, PAYING_DAYS),
+    (personas.exhausted("unpaid"), 2, PAYING_DAYS),
+    (personas.exhausted("written off"), 3, PAYING_DAYS),
+    (personas.exhausted("paused"), 2, PAYING_DAYS),
+    (personas.exhausted("left"), 2, PAYING_DAYS),
+    (personas.late_success("canceled"), 2, PAYING_DAYS),
+    (personas.late_success("unpaid"), 2, PAYING_DAYS),
+    (personas.late_success("written off"), 2, PAYING_DAYS),
+    (personas.upgrade_fails, 3, 50),
+    (personas.first_payment_never, 4, ARRIVAL_DAYS),
+    (personas.first_payment_second_try, 4, ARRIVAL_DAYS),
+    (personas.refund_part, 5, 65),
+    (personas.refund_fails, 3, 65),
+    (personas.voided, 3, 45),
+    (personas.forgiven, 2, 45),
+    (personas.credited_before_payment, 3, 45),
+    (personas.credited_in_full, 2, 45),
+    (personas.credit_note_withdrawn, 2, 45),
+    (personas.credited_after_payment, 4, 65),
+    (personas.collection_paused("keep_as_draft"), 2, 40),
+    (personas.collection_paused("mark_uncollectible"), 2, 40),
+    (personas.collection_paused("void"), 2, 40),
+    (personas.pauses, 3, 40),
+    (personas.pauses_within_a_second, 1, 60),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Quarter:
+    """Events in order of their own second; the world they came from; what must be true at the end."""
+
+    seed: int
+    starts: datetime
+    ends: datetime
+    events: list[tuple[datetime, Event]]
+    truth: truth.Truth
+    world: World
+
+
+def build(seed: int = 1, customers: int = CUSTOMERS) -> Quarter:
+    opens = int(START.timestamp())
+    shop = Shop(seed, opens)
+    shop.do(engine.open_shop, plans.products(opens), plans.prices(opens), plans.tax_rates(opens))
+    for number, (persona, arrival_days) in enumerate(_cast(shop.random, customers), start=1):
+        arrival = opens + shop.random.randint(60, arrival_days * DAY)
+        shop.enter(persona(Buyer(shop, number)), arrival)
+    shop.run(opens + DAYS * DAY)
+    told = sorted(shop.events, key=lambda event: int(event["created"]))
+    return Quarter(
+        seed=seed,
+        starts=START,
+        ends=moment(opens + DAYS * DAY),
+        events=[(moment(event["created"]), event) for event in told],
+        truth=truth.of(shop.world),
+        world=shop.world,
+    )
+
+
+def _cast(chance: random.Random, customers: int) -> list[tuple[Persona, int]]:
+    """Who lives which life: every kind at least once where there is room, in no particular order."""
+    cast: list[tuple[Persona, int]] = []
+    for persona, count, days in ROSTER:
+        cast += [(persona, days)] * max(1, count * customers // CUSTOMERS)
+    cast += [(personas.steady, ARRIVAL_DAYS)] * max(0, customers - len(cast))
+    chance.shuffle(cast)
+    return cast[:customers]
