@@ -58,8 +58,8 @@ def up(
 ) -> None:
     """Start PostgreSQL and Kafka, or say where they are if they run already.
 
-    Taken in this order: the addresses in MILLRACE_LAB_POSTGRES and MILLRACE_LAB_KAFKA; Docker; this machine's own
-    PostgreSQL and Java. The first time downloads Kafka (55 MB). They run until `down`.
+    Taken in this order: the addresses in MILLRACE_LAB_POSTGRES and MILLRACE_LAB_KAFKA; Docker; this
+    machine's own PostgreSQL and Java. The first time downloads Kafka (55 MB). They run until `down`.
     """
     if brokers not in (1, 3):
         raise typer.BadParameter("a cluster has 1 broker or 3", param_hint="--brokers")

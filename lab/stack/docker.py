@@ -24,11 +24,13 @@ IMAGES = {"postgres": "postgres:17", "kafka": "apache/kafka:4.3.1"}
 
 
 def engine_answers() -> bool:
-    """A client without an engine is common; one that hangs is treated like none."""
-    if shutil.which("docker") is None:
-        return False
+    """A client without an engine is common; one that hangs is treated like none, as is one without Compose."""
+    return shutil.which("docker") is not None and _succeeds("info") and _succeeds("compose", "version")
+
+
+def _succeeds(*words: str) -> bool:
     try:
-        asked = subprocess.run(["docker", "info"], capture_output=True, timeout=ENGINE_SECONDS)
+        asked = subprocess.run(["docker", *words], capture_output=True, timeout=ENGINE_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return asked.returncode == 0
@@ -74,7 +76,8 @@ class Service:
         self._compose("stop", self.name)
 
     def wipe(self) -> None:
-        self._compose("rm", "--stop", "--force", "--volumes", self.name)
+        self._compose("rm", "--stop", "--force", self.name)
+        self._docker("volume", "rm", "--force", f"{self._project}_{self.name}")  # Compose removes unnamed ones only
 
     def logs(self) -> list[Path]:
         """Docker keeps them; written to a file here so that there is one way to read logs."""
@@ -83,18 +86,21 @@ class Service:
         path.write_text(self._compose("logs", "--no-color", "--no-log-prefix", self.name))
         return [path]
 
-    def command(self, *words: str) -> list[str]:
-        project = f"millrace-{hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]}"
-        return ["docker", "compose", f"--project-name={project}", f"--file={COMPOSE}", *words]
+    @property
+    def _project(self) -> str:
+        return f"millrace-{hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]}"
 
     def _compose(self, *words: str) -> str:
+        return self._docker("compose", f"--project-name={self._project}", f"--file={COMPOSE}", *words)
+
+    def _docker(self, *words: str) -> str:
         done = subprocess.run(
-            self.command(*words),
+            ["docker", *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             env={**os.environ, f"MILLRACE_{self.name.upper()}_PORT": str(self.port)},
         )
         if done.returncode:
-            raise StackError(f"`docker compose {' '.join(words)}` failed: {done.stderr.strip()[-300:]}")
+            raise StackError(f"`docker {' '.join(words)}` failed: {done.stderr.strip()[-300:]}")
         return done.stdout

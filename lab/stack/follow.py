@@ -11,7 +11,7 @@ LOOK_EVERY_SECONDS = 0.2
 
 
 def lines(paths: Sequence[Path], *, last: int, forever: bool) -> Iterator[str]:
-    """The last lines of each file, then, if wanted, every new one. With several files each line names its own."""
+    """The last lines of each file, then, if wanted, every new one; a line names its file if there are several."""
     heads = {path: f"{path.stem} | " if len(paths) > 1 else "" for path in paths}
     ends: dict[Path, int] = {}
     for path in paths:

@@ -17,7 +17,7 @@ from signal import SIGKILL, SIGTERM
 from lab.stack import programs, records, wire
 from lab.stack.errors import StackError
 from lab.stack.jars import Jars, jars
-from lab.stack.process import Process, launch, remembered, wait_until
+from lab.stack.process import Process, launch, living, wait_until
 from lab.stack.wire import LOOPBACK
 
 CLUSTER_ID = "MillraceLab00000000000"  # 22 characters of base64 are 16 bytes
@@ -106,13 +106,13 @@ class Broker:
     @property
     def pid(self) -> int:
         """Raises: StackError when the broker does not run."""
-        if not self.running():
+        process = self.process()
+        if process is None:
             raise StackError(f"broker {self.node} does not run; see {self.log}")
-        return self._process().pid
+        return process.pid
 
     def running(self) -> bool:
-        process = self._process()
-        return process is not None and process.alive()
+        return self.process() is not None
 
     def answers(self, brokers: int) -> bool:
         return self.running() and wire.kafka_answers(LOOPBACK, self.ports.clients, brokers)
@@ -140,13 +140,13 @@ class Broker:
 
     def stop(self) -> None:
         """A clean stop: leadership handed over, logs closed."""
-        if process := self._process():
+        if process := self.process():
             process.end(SIGTERM, within_seconds=STOP_SECONDS)
         self._keep_class_archive()
 
     def kill(self) -> None:
         """SIGKILL; returns when the process is gone."""
-        if process := self._process():
+        if process := self.process():
             process.end(SIGKILL, within_seconds=10)
 
     def format(self, every: list[Ports]) -> None:
@@ -157,17 +157,20 @@ class Broker:
         (self.home / "server.properties").write_text(
             "".join(f"{key}={value}\n" for key, value in settings.items())
         )
-        if (self.home / "data" / "meta.properties").exists():
+        mark = self.home / "formatted"  # written last: a format may be interrupted
+        if mark.exists():
             return
-        words = ("format", f"-t={CLUSTER_ID}", f"-c={self.home}/server.properties", "--ignore-formatted")
+        shutil.rmtree(self.home / "data", ignore_errors=True)
+        words = ("format", f"-t={CLUSTER_ID}", f"-c={self.home}/server.properties")
         done = subprocess.run(
             self._command("kafka.tools.StorageTool", *words), capture_output=True, text=True
         )
         if done.returncode:
             raise StackError(f"Kafka could not prepare {self.home}/data: {done.stderr.strip()[-300:]}")
+        mark.touch()
 
-    def _process(self) -> Process | None:
-        return remembered(self.home / "process.json")
+    def process(self) -> Process | None:
+        return living(self.home / "process.json")
 
     def _command(self, main: str, *words: object) -> list[str]:
         java, kafka = _runtime()
@@ -259,7 +262,7 @@ class Cluster:
     def stop(self) -> None:
         """All at once: one after another, the last ones would wait for a controller that is gone."""
         for broker in self.brokers:
-            if process := broker._process():
+            if process := broker.process():
                 process.send(SIGTERM)
         for broker in self.brokers:
             broker.stop()

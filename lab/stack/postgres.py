@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lab.stack import programs, records, users, wire
 from lab.stack.errors import StackError
-from lab.stack.process import Process, as_user, launch, remembered, wait_until
+from lab.stack.process import Process, as_user, launch, living, remembered, wait_until
 from lab.stack.wire import LOOPBACK
 
 READY_SECONDS = 60  # after a crash it replays its log first
@@ -61,7 +61,7 @@ class Server:
 
     @classmethod
     def new(cls, folder: Path, say: programs.Say) -> Server:
-        """Chooses port, user and home for a server that was never started. Raises: MissingPiece, StackError."""
+        """A server that was never started: its port, user and home. Raises: MissingPiece, StackError."""
         chosen = programs.postgres(say)
         user = users.server_user(say) if os.geteuid() == 0 else None
         home = folder / "postgres"
@@ -95,22 +95,20 @@ class Server:
     @property
     def pid(self) -> int:
         """Raises: StackError when the server does not run."""
-        process = self._process()
-        if process is None or not process.alive():
+        process = self.process()
+        if process is None:
             raise StackError(f"PostgreSQL does not run; see {self.log}")
         return process.pid
 
     def running(self) -> bool:
-        process = self._process()
-        return process is not None and process.alive() and wire.postgres_answers(LOOPBACK, self.port)
+        return self.process() is not None and wire.postgres_answers(LOOPBACK, self.port)
 
     def start(self, say: programs.Say = print) -> None:
         """Starts it on the data that is there, and returns when it takes connections.
 
         Writes: postgres.json before the process. Raises: MissingPiece, StackError naming the log.
         """
-        process = self._process()
-        if process is None or not process.alive():
+        if self.process() is None:
             chosen = self._programs(say)
             self._remember(chosen)
             self._prepare(chosen)
@@ -120,7 +118,7 @@ class Server:
 
     def stop(self) -> None:
         """A fast, clean stop: sessions end, everything is on disk."""
-        if process := self._process():
+        if process := self.process():
             process.end(signal.SIGINT, within_seconds=STOP_SECONDS)
 
     def kill(self) -> None:
@@ -128,7 +126,7 @@ class Server:
 
         The postmaster first, or it would see a session crash and begin its own recovery.
         """
-        if (process := self._process()) and process.alive():
+        if process := self.process():
             sessions = process.children()
             process.end(signal.SIGKILL, within_seconds=10)
             for session in sessions:
@@ -137,8 +135,8 @@ class Server:
     def wipe(self) -> None:
         shutil.rmtree(self.home, ignore_errors=True)
 
-    def _process(self) -> Process | None:
-        return remembered(self._process_record)
+    def process(self) -> Process | None:
+        return living(self._process_record)
 
     def _programs(self, say: programs.Say) -> programs.Postgres:
         """The newest, unless data was written already: then that major version, and no other."""
@@ -162,15 +160,16 @@ class Server:
 
     def _prepare(self, chosen: programs.Postgres) -> None:
         users.own_folder(self.home, self.user)
-        if (self.home / "data" / "PG_VERSION").exists():
+        if (self.home / "data").exists():
             return
-        shutil.rmtree(self.home / "data", ignore_errors=True)  # an initdb that was interrupted
+        begun = self.home / "data.begun"  # renamed when it is whole: an initdb may be interrupted
+        shutil.rmtree(begun, ignore_errors=True)
         words = [
             "--username=postgres",
             "--auth=trust",
             "--encoding=UTF8",
             "--locale=C",
-            f"--pgdata={self.home}/data",
+            f"--pgdata={begun}",
         ]
         done = subprocess.run(
             [self._reachable(chosen.folder) / "initdb", *words],
@@ -181,6 +180,7 @@ class Server:
         )
         if done.returncode:
             raise StackError(f"PostgreSQL could not prepare {self.home}/data: {done.stderr.strip()[-300:]}")
+        begun.rename(self.home / "data")
 
     def _reachable(self, folder: Path) -> Path:
         """The programs, copied beside the data when the server's user cannot run them where they are."""
@@ -209,19 +209,15 @@ class Server:
         PostgreSQL would then refuse to start. Only in this case, proven by the moment of birth, is
         the file removed: otherwise it guards against sessions that survived a kill.
         """
-        lock, last = self.home / "data" / "postmaster.pid", self._process()
+        lock, last = self.home / "data" / "postmaster.pid", remembered(self._process_record)
         if last and lock.exists() and lock.read_text().split("\n")[0] == str(last.pid):
             stranger = Process.of(last.pid)
             if stranger and stranger != last:
                 lock.unlink()
 
     def _wait(self) -> None:
-        process = self._process()
-        assert process is not None
-        came = wait_until(
-            lambda: not process.alive() or wire.postgres_answers(LOOPBACK, self.port), READY_SECONDS
-        )
-        if not process.alive():
+        came = wait_until(lambda: self.process() is None or self.running(), READY_SECONDS)
+        if self.process() is None:
             raise StackError(f"PostgreSQL ended instead of starting; see {self.log}")
         if not came:
             raise StackError(f"PostgreSQL took no connection within {READY_SECONDS} s; see {self.log}")
@@ -233,9 +229,11 @@ def outside(folder: Path) -> Path:
 
 
 def _copy_wheel(folder: Path, copy: Path) -> None:
-    """The installation and, beside the wheel's package, the libraries its programs were linked to."""
-    package = folder.parent.parent
-    shutil.copytree(folder.parent, copy / folder.parent.name, symlinks=True)
+    """First the libraries, which the programs look for beside the wheel's package, then the programs whole."""
+    package, begun = folder.parent.parent, copy.with_suffix(".begun")
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.exists():
         shutil.copytree(libraries, copy.parent / libraries.name, symlinks=True, dirs_exist_ok=True)
+    shutil.rmtree(begun, ignore_errors=True)
+    shutil.copytree(folder.parent, begun / folder.parent.name, symlinks=True)
+    begun.rename(copy)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from lab.stack import records
 
@@ -62,7 +64,7 @@ class Process:
 
 
 def launch(
-    command: Sequence[str | Path],
+    command: Sequence[object],
     *,
     log: Path,
     record: Path | None = None,
@@ -73,7 +75,7 @@ def launch(
 
     The session keeps Ctrl-C at the caller's terminal away from it; the closed descriptors keep a
     caller's pipe or lock from staying open for as long as the server lives.
-    Writes: `record`, from which `remembered` knows the process again.
+    Writes: `record`, by which `living` knows the process again.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -101,12 +103,24 @@ def remembered(record: Path) -> Process | None:
     return Process(**found) if found else None
 
 
-def as_user(user: str | None) -> dict[str, object]:
+def living(record: Path) -> Process | None:
+    """The process that was launched last with this record, if it still runs."""
+    process = remembered(record)
+    return process if process and process.alive() else None
+
+
+class Dropped(TypedDict, total=False):
+    """subprocess's words for becoming somebody else."""
+
+    user: str
+    group: int
+    extra_groups: list[int]
+
+
+def as_user(user: str | None) -> Dropped:
     """The arguments that make subprocess drop to a user, and to that user's group alone."""
     if user is None:
         return {}
-    import pwd  # not on every system; needed only by root
-
     return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
 
 

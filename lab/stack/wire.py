@@ -56,7 +56,9 @@ def postgres_answers(host: str, port: int, timeout_seconds: float = 2) -> bool:
     try:
         with socket.create_connection((host, port), timeout_seconds) as line:
             line.sendall(message)
-            return line.recv(1) == b"R"
+            answer = line.recv(4096)
+            line.sendall(b"X\0\0\0\4")  # a farewell, or the server's log would fill with lost connections
+            return answer.startswith(b"R")
     except OSError:
         return False
 
