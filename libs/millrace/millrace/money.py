@@ -70,7 +70,7 @@ def decimal(amount_minor: int, currency: str) -> str:
 
 
 def allocate(total_minor: int, weights: Sequence[int]) -> list[int]:
-    """Split a total by weights; the parts add up exactly, since it is their running sum that is rounded down."""
+    """Split a total by weights. The parts add up exactly: their running sum is what is rounded down."""
     if not weights or min(weights) < 0 or sum(weights) == 0:
         raise ValueError("weights must be non-negative and not all zero")
     whole, sign = sum(weights), -1 if total_minor < 0 else 1

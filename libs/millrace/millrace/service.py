@@ -147,6 +147,10 @@ class _Threaded(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """One line like every other, instead of a traceback on standard error."""
+        log.warning("health request broke off", exc_info=True)
+
 
 class _Quiet(WSGIRequestHandler):
     timeout = 5  # seconds a connection may stay silent
