@@ -21,7 +21,7 @@ from lab.stack import Stack, StackError, down, kafka, manage, postgres, programs
 from lab.stack.jars import CHECKOUT
 from lab.stack.process import Process, wait_until
 
-QUIET = [].append
+UNHEARD: list[str] = []  # what is said, to nobody
 DEADLINE_SECONDS = 60
 
 
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def running(folder: Path) -> Stack:
-    return up(folder, say=QUIET, native=True)
+    return up(folder, say=UNHEARD.append, native=True)
 
 
 @pytest.fixture
@@ -113,11 +113,12 @@ async def test_real_clients_commit_to_both_servers(running: Stack) -> None:
 
 async def test_postgres_is_set_up_to_be_believed(running: Stack) -> None:
     connection = await asyncpg.connect(running.postgres)
-    settings = dict(await connection.fetch("select name, setting from pg_settings"))
+    rows = await connection.fetch("select name, setting from pg_settings")
     [collation] = await connection.fetch(
         "select datcollate, encoding from pg_database where datname = 'postgres'"
     )
     await connection.close()
+    settings = {row["name"]: row["setting"] for row in rows}
     assert settings["fsync"] == settings["full_page_writes"] == settings["synchronous_commit"] == "on"
     assert settings["listen_addresses"] == "127.0.0.1"
     assert settings["max_connections"] == "200"
@@ -150,7 +151,7 @@ def test_servers_have_a_session_and_descriptors_of_their_own(own: Path) -> None:
     """A server that kept its caller's pipe would hang whoever waits for that pipe to close."""
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
-    up(own, say=QUIET, native=True)
+    up(own, say=UNHEARD.append, native=True)
     os.close(writing)
     with os.fdopen(reading) as pipe:
         assert pipe.read() == ""  # the end, since nobody else holds it
@@ -158,7 +159,7 @@ def test_servers_have_a_session_and_descriptors_of_their_own(own: Path) -> None:
 
 
 def test_another_folder_has_servers_of_its_own(folder: Path, running: Stack, own: Path) -> None:
-    other = up(own, say=QUIET, native=True)
+    other = up(own, say=UNHEARD.append, native=True)
     assert {other.postgres, other.kafka}.isdisjoint({running.postgres, running.kafka})
     assert set(servers(own)).isdisjoint(servers(folder))
 
@@ -173,7 +174,7 @@ async def test_data_survives_kill_and_restart_at_the_same_addresses(folder: Path
     kafka.Cluster.at(folder).brokers[0].kill()
     assert gone(killed)
     assert manage.status(folder, native=True) is None
-    assert up(folder, say=QUIET, native=True) == running
+    assert up(folder, say=UNHEARD.append, native=True) == running
     assert set(servers(folder)).isdisjoint(killed)
     rows, values = await read(running)
     assert "before the kill" in rows
@@ -185,7 +186,7 @@ async def test_data_survives_down_and_up(folder: Path, running: Stack) -> None:
     stopped = servers(folder)
     down(folder)
     assert gone(stopped)
-    rows, values = await read(up(folder, say=QUIET, native=True))
+    rows, values = await read(up(folder, say=UNHEARD.append, native=True))
     assert "before down" in rows
     assert "before down" in values
 
@@ -199,12 +200,12 @@ async def test_a_kill_takes_every_sessions_process_with_it(folder: Path, running
     server.kill()
     assert not any(process.alive() for process in family)
     connection.terminate()
-    server.start(QUIET)
+    server.start(UNHEARD.append)
 
 
 def test_a_recycled_pid_is_never_signalled(own: Path) -> None:
     """After a restart of the machine the numbers in the records belong to other programs."""
-    up(own, say=QUIET, native=True)
+    up(own, say=UNHEARD.append, native=True)
     down(own)
     stranger = subprocess.Popen(["sleep", "300"], start_new_session=True)
     try:
@@ -214,7 +215,7 @@ def test_a_recycled_pid_is_never_signalled(own: Path) -> None:
         lock = postgres.Server.at(own).home / "data" / "postmaster.pid"
         lock.write_text(f"{stranger.pid}\n{lock.parent}\n1700000000\n5432\n\n127.0.0.1\n\nready\n")
         down(own)
-        assert up(own, say=QUIET, native=True).taken
+        assert up(own, say=UNHEARD.append, native=True).taken
         assert stranger.poll() is None
     finally:
         stranger.kill()
@@ -222,15 +223,15 @@ def test_a_recycled_pid_is_never_signalled(own: Path) -> None:
 
 
 def test_a_port_taken_meanwhile_is_given_up(own: Path) -> None:
-    first = up(own, say=QUIET, native=True)
+    first = up(own, say=UNHEARD.append, native=True)
     down(own)
     with socket.create_server(wire.place(first.postgres)), socket.create_server(wire.place(first.kafka)):
-        second = up(own, say=QUIET, native=True)
+        second = up(own, say=UNHEARD.append, native=True)
     assert {second.postgres, second.kafka}.isdisjoint({first.postgres, first.kafka})
 
 
 def test_wipe_removes_data_wherever_it_is(own: Path) -> None:
-    up(own, say=QUIET, native=True)
+    up(own, say=UNHEARD.append, native=True)
     home = postgres.Server.at(own).home
     down(own, wipe=True)
     assert not home.exists()
@@ -239,17 +240,17 @@ def test_wipe_removes_data_wherever_it_is(own: Path) -> None:
 
 
 def test_a_server_that_ends_at_once_names_its_log(own: Path) -> None:
-    up(own, say=QUIET, native=True)
+    up(own, say=UNHEARD.append, native=True)
     down(own)
     server = postgres.Server.at(own)
     (server.home / "data" / "postgresql.conf").write_text("no_such_setting = 1\n")
     with pytest.raises(StackError, match=r"ended instead of starting; see .*postgres\.log"):
-        up(own, say=QUIET, native=True)
+        up(own, say=UNHEARD.append, native=True)
     assert "no_such_setting" in server.log.read_text()
 
 
 async def test_three_brokers_serve_while_one_is_dead(own: Path) -> None:
-    stack = up(own, brokers=3, say=QUIET, native=True)
+    stack = up(own, brokers=3, say=UNHEARD.append, native=True)
     assert stack.brokers == len(stack.kafka.split(",")) == 3
     victim, *others = kafka.Cluster.at(own).brokers
     victim.kill()
@@ -261,15 +262,15 @@ async def test_three_brokers_serve_while_one_is_dead(own: Path) -> None:
 
 def test_a_stack_of_one_broker_does_not_silently_stay_one(folder: Path, running: Stack) -> None:
     with pytest.raises(StackError, match="made with 1 broker; wipe it to have 3"):
-        up(folder, brokers=3, say=QUIET, native=True)
+        up(folder, brokers=3, say=UNHEARD.append, native=True)
 
 
 async def test_the_wheels_postgres_serves_where_the_system_has_none(
     own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(programs, "system_postgres", list)
-    server = postgres.Server.new(own, QUIET)
-    server.start(QUIET)
+    server = postgres.Server.new(own, UNHEARD.append)
+    server.start(UNHEARD.append)
     connection = await asyncpg.connect(server.address)
     version = await connection.fetchval("show server_version")
     await connection.close()
