@@ -6,7 +6,12 @@ from dataclasses import replace
 
 from lab.stripe import collection, corrections, subscriptions
 from lab.stripe.agenda import FIRST_PAYMENT_WINDOW, TRIAL_NOTICE
-from lab.stripe.lifecycle import change_subscription, end_subscription, pause_subscription
+from lab.stripe.lifecycle import (
+    change_subscription,
+    end_subscription,
+    expire_subscription,
+    pause_subscription,
+)
 from lab.stripe.model import Charge, Invoice, Refund, Subscription
 from lab.stripe.settlement import settle_charge
 from lab.stripe.world import Event, Outcome, Step, World
@@ -94,9 +99,9 @@ def _trial_without_card(step: Step, sub: Subscription) -> None:
 def _expire(step: Step, sub: Subscription) -> None:
     """The first payment never came: within 23 hours the subscription is over and its invoice void."""
     assert step.at >= sub.created + FIRST_PAYMENT_WINDOW
-    if sub.latest_invoice is not None:
+    if sub.latest_invoice and step.get(Invoice, sub.latest_invoice).status in ("open", "uncollectible"):
         collection.void(step, sub.latest_invoice)
-    change_subscription(step, sub.id, status="incomplete_expired", ended_at=step.at)
+    expire_subscription(step, sub.id)
 
 
 def _finalize(step: Step, invoice: Invoice) -> None:

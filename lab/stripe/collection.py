@@ -202,7 +202,7 @@ def _recovered(step: Step, invoice: Invoice, card: Card) -> None:
 def clear_arrears(step: Step, invoice: Invoice) -> None:
     """Nothing is owed on the latest invoice any more: the subscription is in good standing again."""
     sub = step.get(Subscription, invoice.subscription)
-    if sub.status in ("past_due", "unpaid") and sub.latest_invoice == invoice.id:
+    if sub.status in ("incomplete", "past_due", "unpaid") and sub.latest_invoice == invoice.id:
         change_subscription(step, sub.id, status="active")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lab.stripe import collection
-from lab.stripe.lifecycle import change_invoice
+from lab.stripe.lifecycle import change_invoice, expire_subscription
 from lab.stripe.model import (
     BalanceTransaction,
     Charge,
@@ -15,6 +15,7 @@ from lab.stripe.model import (
     PaymentIntent,
     Refund,
     Refused,
+    Subscription,
     TaxRate,
 )
 from lab.stripe.proration import tax_within
@@ -203,7 +204,11 @@ def void_credit_note(world: World, at: int, note: str) -> Outcome:
 def void_invoice(world: World, at: int, invoice: str) -> Outcome:
     step = Step(world, at)
     collection.void(step, invoice)
-    collection.clear_arrears(step, step.get(Invoice, invoice))
+    voided = step.get(Invoice, invoice)
+    if step.get(Subscription, voided.subscription).status == "incomplete":
+        expire_subscription(step, voided.subscription)
+    else:
+        collection.clear_arrears(step, voided)
     return step.done(invoice)
 
 

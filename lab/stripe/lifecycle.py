@@ -59,6 +59,11 @@ def pause_subscription(step: Step, id_: str, why: str) -> None:
     step.tell("customer.subscription.paused", id_)
 
 
+def expire_subscription(step: Step, id_: str) -> None:
+    """The first payment will never come."""
+    change_subscription(step, id_, status="incomplete_expired", ended_at=step.at)
+
+
 def pending_items(step: Step, subscription: str) -> list[InvoiceItem]:
     return [item for item in step.of(InvoiceItem, subscription) if item.invoice is None]
 

@@ -12,12 +12,27 @@ from lab.stripe.model import DAY, HOUR, MINUTE
 from lab.stripe.shop import ENDINGS, Buyer, Life
 
 SOFT = ("insufficient_funds", "generic_decline", "do_not_honor", "processing_error")
-PAST_DRAFT = 2 * HOUR  # a renewal is charged an hour after its period began
 
 
 def steady(b: Buyer) -> Life:
-    b.starts(percent_off=20 if b.random.random() < 0.15 else 0)
+    b.starts()
     yield from ()
+
+
+def discounted(b: Buyer) -> Life:
+    b.starts(percent_off=b.random.choice((10, 20, 33)))
+    yield from ()
+
+
+def settles_abroad(b: Buyer) -> Life:
+    """Pays in euros that reach the account as dollars; a refund meets another day's rate."""
+    b.currency = "eur"
+    b.arrives()
+    b.brings_card(settles_in="usd")
+    b.subscribes()
+    yield b.later(5, 15)
+    if b.random.random() < 0.5:
+        _refund(b, share=50)
 
 
 def annual(b: Buyer) -> Life:

@@ -28,6 +28,8 @@ Persona = Callable[[Buyer], Life]
 # How many of 220 customers live each life, and by which day they have arrived; the rest is steady.
 ROSTER: tuple[tuple[Persona, int, int], ...] = (
     (personas.annual, 4, ARRIVAL_DAYS),
+    (personas.discounted, 7, 60),
+    (personas.settles_abroad, 6, 60),
     (personas.trial_converts, 24, 60),
     (personas.trial_canceled, 7, 60),
     (personas.trial_without_card, 5, 60),

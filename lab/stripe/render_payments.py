@@ -151,7 +151,21 @@ def charge(it: Charge, objects: Objects) -> Body:
 
 
 def _card_used(used: Object) -> Body:
-    return card(used) if isinstance(used, Card) else {}
+    if not isinstance(used, Card):
+        return {}
+    known = card(used)
+    same = (
+        "brand",
+        "checks",
+        "country",
+        "exp_month",
+        "exp_year",
+        "fingerprint",
+        "funding",
+        "last4",
+        "wallet",
+    )
+    return {name: known[name] for name in same} | {"network": used.brand, "three_d_secure": None}
 
 
 def _outcome(decline: Decline | None) -> Body:

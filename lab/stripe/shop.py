@@ -96,8 +96,8 @@ class Buyer:
                 return plans.CONSUMPTION_TAX
         return None
 
-    def brings_card(self, *outcomes: str) -> None:
-        """A card that pays, unless told otherwise; a few euro cards settle in dollars."""
+    def brings_card(self, *outcomes: str, settles_in: str | None = None) -> None:
+        """A card that pays, unless told otherwise."""
         self.card = self.shop.do(
             engine.add_card,
             self.customer,
@@ -105,7 +105,7 @@ class Buyer:
             last4=f"{self.random.randrange(10000):04d}",
             outcomes=outcomes or ("ok",),
             settles_after=self.random.choice((0, 0, 0, 4, 90, 2 * HOUR)),
-            settles_in="usd" if self.currency == "eur" and self.random.random() < 0.15 else None,
+            settles_in=settles_in,
         )
 
     def subscribes(self, plan: str | None = None, quantity: int | None = None, **kwargs: Any) -> None:
