@@ -147,3 +147,79 @@ def cancels_at(subscription: Object) -> int | None:
         period[1] for item in listed(subscription, "items") if (period := item_period(item, subscription))
     ]
     return max(ends, default=None)
+
+
+def sold_on_invoice(invoice: Object) -> frozenset[str]:
+    """The ids of the prices and products on an invoice's lines, and their lookup keys where they are told.
+
+    Since basil a line names them below `pricing.price_details`; before, `price` (or `plan`) was the object.
+    A list that is cut short answers with what it shows.
+    """
+    found: set[str | None] = set()
+    for line in listed({"lines": _loose(invoice.get("lines"))}, "lines"):
+        for path in ("pricing.price_details.price", "price", "plan"):
+            price = dig(line, path)
+            found |= {id_of(price), id_of(dig(price, "lookup_key")), id_of(dig(price, "product"))}
+        found.add(id_of(dig(line, "pricing.price_details.product")))
+    return frozenset(name for name in found if name)
+
+
+def transition(obj: Object, name: str) -> int | None:
+    """When an object made a transition, in seconds: `paid_at`, `voided_at` and the like, wherever they stand."""
+    found = dig(obj, f"status_transitions.{name}")
+    found = obj.get(name) if found is None else found
+    return found if type(found) is int else None
+
+
+def taxes_of(obj: Object) -> list[tuple[int, bool]]:
+    """(amount, inclusive) of each tax of an invoice, credit note or one of their lines.
+
+    Since basil `total_taxes` and a line's `taxes`; before it `total_tax_amounts`, `tax_amounts`, and at first
+    only `tax`. An inclusive tax is part of the amounts it stands beside.
+    """
+    for name in ("total_taxes", "taxes", "total_tax_amounts", "tax_amounts"):
+        if isinstance(obj.get(name), list):
+            return [
+                (whole(tax, "amount"), tax.get("tax_behavior") == "inclusive" or tax.get("inclusive") is True)
+                for tax in listed(obj, name)
+            ]
+    return [(whole(obj, "tax"), False)] if obj.get("tax") is not None else []
+
+
+def discounts_of(line: Object) -> int:
+    """What discounts take off a line, as Stripe split them; never recomputed."""
+    return sum(whole(part, "amount") for part in listed(line, "discount_amounts"))
+
+
+def credits_of(line: Object) -> int:
+    """What prepaid credits take off a line before tax. Discounts, listed there again, are not counted twice."""
+    return sum(
+        whole(part, "amount")
+        for part in listed(line, "pretax_credit_amounts")
+        if part.get("type") == "credit_balance_transaction"
+    )
+
+
+def subscription_item_of_line(line: Object) -> str | None:
+    """The subscription item that an invoice line bills."""
+    for path in (
+        "parent.subscription_item_details.subscription_item",
+        "parent.invoice_item_details.subscription_item",
+        "subscription_item",
+    ):
+        if found := id_of(dig(line, path)):
+            return found
+    return None
+
+
+def paying_object(payment: Object) -> str | None:
+    """What paid: the payment intent where there is one, else the charge or the record of an outside payment.
+
+    Reads an invoice payment's `payment`, a charge, or an invoice from before basil, so that both sides of one
+    payment give the same answer.
+    """
+    holder = payment.get("payment") if isinstance(payment.get("payment"), Mapping) else payment
+    for name in ("payment_intent", "charge", "payment_record"):
+        if found := id_of(dig(holder, name)):
+            return found
+    return id_of(payment) if payment.get("object") == "charge" else None

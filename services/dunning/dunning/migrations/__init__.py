@@ -1,0 +1,1 @@
+"""Dunning's tables, in numbered files that only go forward."""

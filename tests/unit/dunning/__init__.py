@@ -1,0 +1,1 @@
+"""Dunning's rules, without a server."""
