@@ -18,8 +18,8 @@ from typing import Any
 import asyncpg
 
 from millrace import audit, outbox, topics
-from millrace.consumer.decision import Applied, Each, Fold
-from millrace.consumer.judge import BEHIND, FAILED, POISON, WAITING, Judged, judge, key_of
+from millrace.consumer.decision import Each, Fold
+from millrace.consumer.judge import BEHIND, FAILED, POISON, Judged, judge, key_of
 from millrace.consumer.record import Record
 from millrace.consumer.store import Store
 from millrace.errors import Failure, Poison, Retryable

@@ -137,7 +137,7 @@ class Consumer:
             return fetched
         except NoOffsetForPartitionError as first_start:
             for partition in first_start.args:
-                kafka.seek_to_beginning(partition)
+                await kafka.seek_to_beginning(partition)
             return {}
 
     async def _partition(

@@ -20,6 +20,14 @@ select p.source, p.event_id
   join unnest($1::text[], $2::text[]) as batch (source, event_id) using (source, event_id)
 """
 
+UNREADABLE = """
+-- Which of these coordinates are parked already: a record that cannot be read has no other name.
+select p.topic, p.partition, p.kafka_offset
+  from {schema}.parked_event p
+  join unnest($1::text[], $2::int[], $3::bigint[]) as batch (topic, partition, kafka_offset)
+ using (topic, partition, kafka_offset)
+"""
+
 HELD = """
 -- Which of these record keys have a parked event that later ones must wait behind.
 select distinct record_key from {schema}.parked_event
@@ -95,17 +103,25 @@ class Store:
         return statement.format(schema=self.schema)
 
     async def fresh(self, tx: Transaction, records: Sequence[Record]) -> list[Record]:
-        """The records that were not met before, each event once. Unreadable ones pass: they have no name."""
+        """The records that were not met before, each event once."""
         events = [r.event for r in records if r.event]
         rows = await tx.fetch(self.sql(SEEN), [e.source for e in events], [e.id for e in events])
-        seen = {(row["source"], row["event_id"]) for row in rows}
+        seen: set[tuple[Any, ...]] = {tuple(row) for row in rows} | await self._unreadable(tx, records)
         kept = []
         for record in records:
-            name = _named(record)[:2]
-            if record.event is None or name not in seen:
+            name = _named(record)[:2] if record.event else _coordinates(record)
+            if name not in seen:
                 kept.append(record)
                 seen.add(name)
         return kept
+
+    async def _unreadable(self, tx: Transaction, records: Sequence[Record]) -> set[tuple[Any, ...]]:
+        places = [_coordinates(r) for r in records if r.event is None]
+        return (
+            {tuple(row) for row in await tx.fetch(self.sql(UNREADABLE), *_columns(places))}
+            if places
+            else set()
+        )
 
     async def held(self, tx: Transaction, records: Sequence[Record]) -> set[str]:
         """The record keys that are held back by a parked event."""
