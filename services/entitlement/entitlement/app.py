@@ -1,0 +1,32 @@
+"""The entitlement process: everything built and put together, nothing decided."""
+
+from __future__ import annotations
+
+from entitlement.catalog import Watched
+from entitlement.fold import fold
+from entitlement.http import Served, api
+from entitlement.settings import Settings
+from millrace import postgres, service
+from millrace.clock import clock
+from millrace.consumer import Consumer
+from millrace.topics import DUNNING_CHANGED, STRIPE_BILLING
+
+
+async def main(settings: Settings) -> None:
+    """Run the consumer and the access API until a signal. Raises Misconfigured for a bad catalog."""
+    time = clock(settings.clock)
+    catalog = Watched(settings.catalog, time)
+    pool = await postgres.pool(settings.database.get_secret_value(), name="entitlement")
+    async with pool:
+        await service.run(
+            Consumer(
+                fold(catalog.current),
+                topics=[STRIPE_BILLING, DUNNING_CHANGED],
+                pool=pool,
+                kafka=settings.kafka,
+                instance=settings.instance,
+            ),
+            Served(api(pool, catalog.current, time), settings.http_host, settings.http_port),
+            health_host=settings.health_host,
+            health_port=settings.health_port,
+        )

@@ -1,0 +1,1 @@
+"""Entitlement's tables, forward only."""
