@@ -1,0 +1,39 @@
+"""The ledger, put together."""
+
+from __future__ import annotations
+
+from ledger.fold import fold
+from ledger.jobs import Months
+from ledger.settings import Settings
+from ledger.store import SCHEMA
+from millrace import postgres, service
+from millrace.consumer import Consumer
+from millrace.errors import Misconfigured
+from millrace.topics import STRIPE_BILLING, STRIPE_PAYMENTS
+
+
+async def main(settings: Settings) -> None:
+    """Run until told to stop. Raises Misconfigured when the database is not migrated."""
+    pool = await postgres.pool(settings.database.get_secret_value(), name="ledger")
+    try:
+        await _migrated(pool)
+        await service.run(
+            Consumer(
+                fold(),
+                topics=[STRIPE_BILLING, STRIPE_PAYMENTS],
+                pool=pool,
+                kafka=settings.kafka,
+                instance=settings.instance,
+            ),
+            Months(pool, settings.months_ahead),
+            health_host=settings.health_host,
+            health_port=settings.health_port,
+        )
+    finally:
+        await pool.close()
+
+
+async def _migrated(pool: postgres.Pool) -> None:
+    async with pool.acquire() as connection:
+        if missing := await postgres.pending(connection, SCHEMA):  # type: ignore[arg-type]  # the pool's proxy
+            raise Misconfigured(f"LEDGER_DATABASE lacks {len(missing)} migrations: run `millrace migrate`")
