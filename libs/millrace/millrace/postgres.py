@@ -49,7 +49,7 @@ async def pool(dsn: str, *, size: int = 8, timeout_seconds: float = 10.0, name: 
 
 
 async def prepare(connection: Connection) -> None:
-    """Teach a connection our JSON: numbers keep their digits, NaN is refused."""
+    """Teach a connection our JSON: numbers keep their digits, and there is no NaN (it would be null)."""
     for kind in ("json", "jsonb"):
         await connection.set_type_codec(
             kind, schema="pg_catalog", encoder=_json_text, decoder=orjson.loads, format="text"
@@ -121,6 +121,15 @@ create table if not exists migration (
 """
 
 
+ROLE = """
+-- Roles belong to the whole server, the lock only to one database: another one's migration may be first.
+do $$ begin
+    if not exists (select from pg_roles where rolname = '{role}') then create role {role} {login}; end if;
+exception when duplicate_object or unique_violation then null;
+end $$
+"""
+
+
 async def migrate(dsn: str, schema: Schema) -> list[str]:
     """Bring one schema up to date; returns the files applied, oldest first.
 
@@ -149,8 +158,7 @@ async def pending(connection: Connection, schema: Schema) -> list[str]:
 async def _stage(connection: Connection, schema: Schema) -> None:
     """Roles, the schema itself and its history."""
     for role, login in ((OWNER, "nologin"), (schema.role, "login")):
-        if not await connection.fetchval("select 1 from pg_roles where rolname = $1", role):
-            await connection.execute(f"create role {role} {login}")
+        await connection.execute(ROLE.format(role=role, login=login))
     database = await connection.fetchval("select quote_ident(current_database())")
     await connection.execute(f"grant create on database {database} to {OWNER}")
     await connection.execute(f"set local role {OWNER}")
