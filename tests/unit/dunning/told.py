@@ -14,15 +14,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import orjson
-
-from millrace import topics
-from millrace.consumer.record import Record, read
-from millrace.events import Event, headers
-from millrace.events.ours import DunningTimerDue
+from dunning.jobs import event_of
+from dunning.store import Due, grace_timer
+from millrace.events import Event
+from tests.support.events import ACCOUNT
 
 DAY_0 = datetime(2026, 3, 1, tzinfo=UTC)
-ACCOUNT, CUSTOMER, SUBSCRIPTION = "acct_1", "cus_1", "sub_1"
+CUSTOMER, SUBSCRIPTION = "cus_1", "sub_1"
 API_VERSION = "2026-10-28.endive"
 DECLINES = {  # decline_code -> code, advice_code
     "insufficient_funds": ("card_declined", "try_again_later"),
@@ -49,11 +47,13 @@ def told(
 
 
 def timer(due: float, invoice: str = "in_1") -> Event:
-    name = f"grace.{day(due):%Y%m%dT%H%M%SZ}"
-    payload = DunningTimerDue(
-        account=ACCOUNT, customer=CUSTOMER, invoice=invoice, timer=name, due_at=day(due)
-    )
-    return payload.event(id=f"dunning.timer.{invoice}.{name}", source="millrace/dunning", at=day(due))
+    return due_event(invoice, day(due))
+
+
+def due_event(invoice: str, at: datetime) -> Event:
+    """The event of the timer of a deadline, as the process would write it."""
+    due = Due(ACCOUNT, invoice, grace_timer(at), CUSTOMER, at, trace="")
+    return event_of(due)
 
 
 def stripe_event(type_: str, body: dict[str, Any], at: datetime, id: str) -> Event:
@@ -76,16 +76,6 @@ def stripe_event(type_: str, body: dict[str, Any], at: datetime, id: str) -> Eve
         schema=API_VERSION,
         data=whole,
     )
-
-
-def record(event: Event, offset: int) -> Record:
-    """The event as the relay would deliver it."""
-    named = [(name, value.encode()) for name, value in headers(event).items()]
-    topic = {"stripe.payment": topics.STRIPE_PAYMENTS, "millrace.dunning": topics.DUNNING_TIMERS}.get(
-        event.type.partition("_")[0] if "payment_intent" in event.type else event.type[:16],
-        topics.STRIPE_BILLING,
-    )
-    return read(topic, 0, offset, event.key.encode(), named, orjson.dumps(event.data))
 
 
 def invoice_body(id: str, price: str, **fields: Any) -> dict[str, Any]:

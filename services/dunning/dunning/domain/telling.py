@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 from dunning.domain.decline import Decline, kind_of
 from dunning.domain.facts import Attempt, End, Facts
 from millrace.events import Event, stripe
@@ -104,7 +106,7 @@ def customer_gone() -> Facts:
 def timer_due(event: Event) -> Told:
     """A deadline has passed. What that means depends on which deadline stands now."""
     timer = DunningTimerDue.of(event)
-    return Facts(customer=timer.customer, grace_ended=timer.due_at)
+    return Facts(customer=timer.customer, grace_ended=timer.due_at.astimezone(UTC))
 
 
 def _ended(event: Event, end: End) -> Facts:
