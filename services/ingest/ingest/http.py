@@ -11,10 +11,10 @@ import logging
 import math
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 import uvicorn
@@ -31,6 +31,7 @@ from millrace.errors import Misconfigured, Retryable
 log = logging.getLogger("ingest.http")
 
 KEEP_ALIVE_SECONDS = 75  # longer than a gateway's, so that it is never us who hangs up on a request
+LINGER_TIMES = 8  # how many times the largest body is read and dropped after a 413
 GRACEFUL_SECONDS = 15  # for what is in flight when we are asked to stop
 
 UNKNOWN = Refused("endpoint_unknown", "no such endpoint", 404)
@@ -41,7 +42,7 @@ TOO_SLOW = Refused("body_too_slow", "body came too slowly", 408)
 HEADERS_OF: dict[int, list[tuple[bytes, bytes]]] = {
     405: [(b"allow", b"POST")],
     408: [(b"connection", b"close")],
-    413: [(b"connection", b"close")],  # the rest of the body is not worth reading
+    413: [(b"connection", b"close")],
 }
 
 
@@ -89,7 +90,7 @@ class Webhook:
         except GoneError:
             metrics.REQUESTS.labels(name, "gone").inc()
             return
-        await respond(send, answer)
+        await respond(send, answer, rest=self._rest(receive) if answer.status == TOO_LARGE.status else None)
         metrics.REQUESTS.labels(name, answer.outcome).inc()
         metrics.REQUEST_SECONDS.observe(time.perf_counter() - started)
 
@@ -133,6 +134,20 @@ class Webhook:
         except TimeoutError:
             return TOO_SLOW
 
+    async def _rest(self, receive: Receive) -> None:
+        """Let an oversize body come in for a while and drop it.
+
+        Hanging up on a sender who is still sending resets the connection, and the answer is lost with it.
+        """
+        dropped = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.body_seconds_max):
+                while dropped < LINGER_TIMES * self.body_bytes_max:
+                    message = await receive()
+                    dropped += len(message.get("body", b""))
+                    if not message.get("more_body", False):
+                        return
+
     async def _committed(self, arrival: Arrival) -> Answer:
         try:
             return STORED if await self.commit(arrival) else DUPLICATE
@@ -163,10 +178,14 @@ def refused(problem: Refused, endpoint: str) -> Answer:
     return Answer(problem.status, _error(problem.reason), "refused", HEADERS_OF.get(problem.status, []))
 
 
-async def respond(send: Send, answer: Answer) -> None:
+async def respond(send: Send, answer: Answer, rest: Coroutine[Any, Any, None] | None = None) -> None:
+    """Send the answer; `rest` is awaited between its last byte and the end of the exchange."""
     head = [(b"content-type", b"application/json"), (b"content-length", str(len(answer.body)).encode())]
     await send({"type": "http.response.start", "status": answer.status, "headers": head + answer.headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    if rest:
+        await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+        await rest
+    await send({"type": "http.response.body", "body": b"" if rest else answer.body})
 
 
 async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:

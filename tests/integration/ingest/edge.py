@@ -17,9 +17,10 @@ import asyncpg
 import httpx
 import orjson
 
-from ingest import http, store
+from ingest import store
 from ingest.domain import Endpoint
 from ingest.domain.signature import sign
+from ingest.http import Commit, Server, Webhook, application
 from ingest.jobs import GroupCommit
 from millrace import postgres
 from millrace.clock import FrozenClock
@@ -42,15 +43,7 @@ def event(id: str = "evt_1", **changes: Any) -> dict[str, Any]:
         "object": "event",
         "api_version": "2026-10-28.endive",
         "created": AT - 2,
-        "data": {
-            "object": {
-                "id": "in_1",
-                "object": "invoice",
-                "customer": "cus_1",
-                "amount_due": 2900,
-                "livemode": False,
-            }
-        },
+        "data": {"object": {"id": "in_1", "object": "invoice", "customer": "cus_1", "amount_due": 2900}},
         "livemode": False,
         "pending_webhooks": 1,
         "request": {"id": None, "idempotency_key": None},
@@ -83,9 +76,12 @@ class Edge:
         **headers: str,
     ) -> httpx.Response:
         """POST with Stripe's signature, unless another one, or None, is given."""
-        given: dict[str, str | bytes] = {name.replace("_", "-"): value for name, value in headers.items()}
+        given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         if signature is not None:
-            given["stripe-signature"] = signature or sign(raw, secret, at)
+            signature = signature or sign(raw, secret, at)
+            given.append(
+                (b"stripe-signature", signature if isinstance(signature, bytes) else signature.encode())
+            )
         return await self.client.post(path, content=raw, headers=given)
 
     async def rows(self, query: str, *args: Any) -> list[asyncpg.Record]:
@@ -100,16 +96,15 @@ class Edge:
 
     async def published(self) -> list[str]:
         """Ids in the outbox, in the order of publication."""
-        return [
-            r["id"] for r in await self.rows("select headers->>'ce_id' as id from outbox.event order by id")
-        ]
+        rows = await self.rows("select headers->>'ce_id' as id from outbox.event order by event.id")
+        return [row["id"] for row in rows]
 
 
 @asynccontextmanager
 async def edge_on(
     db: Database,
     *,
-    wrap: Callable[[GroupCommit], http.Commit] = lambda commits: commits.commit,
+    wrap: Callable[[GroupCommit], Commit] = lambda commits: commits.commit,
     body_bytes_max: int = 2**20,
     body_seconds_max: float = 10.0,
     events_max: int = 2000,
@@ -121,8 +116,8 @@ async def edge_on(
     pool = await postgres.pool(db.dsn(store.SCHEMA), size=2, timeout_seconds=pool_seconds)
     stop = asyncio.Event()
     commits = GroupCommit(pool, events_max=events_max, bytes_max=bytes_max, seconds_max=seconds_max)
-    webhook = http.Webhook(ENDPOINTS, wrap(commits), FrozenClock(NOW), body_bytes_max, body_seconds_max)
-    server = http.Server(http.application(webhook), "127.0.0.1", 0, commits.close)
+    webhook = Webhook(ENDPOINTS, wrap(commits), FrozenClock(NOW), body_bytes_max, body_seconds_max)
+    server = Server(application(webhook), "127.0.0.1", 0, commits.close)
     tasks = [asyncio.create_task(part.run(stop)) for part in (server, commits)]
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=30) as client:
@@ -141,6 +136,7 @@ class Process:
     process: asyncio.subprocess.Process
     port: int
     health_port: int
+    listening: asyncio.Future[int]
     log: list[dict[str, Any]] = field(default_factory=list)
 
     def kill(self) -> None:
@@ -175,10 +171,10 @@ async def process_on(db: Database, folder: Path, health_port: int = 0) -> AsyncI
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ingest", env={**os.environ, **settings}, stderr=asyncio.subprocess.PIPE
     )
-    running = Process(process, 0, health_port)
-    reading = asyncio.create_task(_follow(process, running.log))
+    running = Process(process, 0, health_port, asyncio.get_running_loop().create_future())
+    reading = asyncio.create_task(_follow(running))
     try:
-        running.port = await _until(lambda: _port(running))
+        running.port = await asyncio.wait_for(running.listening, 20)
         yield running
     finally:
         if process.returncode is None:
@@ -187,30 +183,27 @@ async def process_on(db: Database, folder: Path, health_port: int = 0) -> AsyncI
         await reading
 
 
-def _port(running: Process) -> int:
-    if running.process.returncode is not None:
-        raise AssertionError(f"ingest ended with {running.process.returncode}: {running.log}")
-    return next((line["port"] for line in running.log if line.get("message") == "listening"), 0)
+async def _follow(running: Process) -> None:
+    """Keep the log, and tell the port when the log tells it."""
+    assert running.process.stderr
+    async for line in running.process.stderr:
+        running.log.append(_line(line))
+        if running.log[-1]["message"] == "listening":
+            running.listening.set_result(running.log[-1]["port"])
+    if not running.listening.done():
+        running.listening.set_exception(AssertionError(f"ingest ended: {running.log}"))
 
 
-async def _follow(process: asyncio.subprocess.Process, log: list[dict[str, Any]]) -> None:
-    assert process.stderr
-    async for line in process.stderr:
-        try:
-            log.append(orjson.loads(line))
-        except orjson.JSONDecodeError:
-            log.append({"message": line.decode()})
-
-
-async def _until(found: Callable[[], int], seconds: float = 20.0) -> int:
-    async with asyncio.timeout(seconds):
-        while not (value := found()):
-            await asyncio.sleep(0.01)
-    return value
+def _line(raw: bytes) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return {"message": raw.decode()}
+    return found
 
 
 async def until(true: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
     """Wait for a condition, with a deadline."""
     async with asyncio.timeout(seconds):
-        while not await true():
+        while not await true():  # noqa: ASYNC110 a database gives no signal
             await asyncio.sleep(0.01)
