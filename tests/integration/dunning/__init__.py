@@ -1,0 +1,1 @@
+"""Dunning on a real PostgreSQL."""
