@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dunning import policies
+from dunning.commands import TOPICS
 from dunning.fold import fold
 from dunning.jobs import Timers
 from dunning.settings import Settings
 from millrace import clock, postgres, service
 from millrace.consumer import Consumer
-from millrace.topics import DUNNING_TIMERS, STRIPE_BILLING, STRIPE_PAYMENTS
-
-TOPICS = (STRIPE_BILLING, STRIPE_PAYMENTS, DUNNING_TIMERS)
 
 
 async def main(settings: Settings) -> None:

@@ -11,8 +11,11 @@ import orjson
 from dunning import store
 from dunning.store import SCHEMA
 from millrace.postgres import Connection
+from millrace.topics import DUNNING_TIMERS, STRIPE_BILLING, STRIPE_PAYMENTS
 
-__all__ = ["SCHEMA", "case", "cases", "digest", "overdue_timers"]
+TOPICS = (STRIPE_BILLING, STRIPE_PAYMENTS, DUNNING_TIMERS)  # what this consumer reads
+
+__all__ = ["SCHEMA", "TOPICS", "case", "cases", "digest", "overdue_timers"]
 
 
 async def cases(connection: Connection, open_only: bool = True) -> list[dict[str, Any]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from entitlement.catalog import Watched
+from entitlement.commands import TOPICS
 from entitlement.fold import fold
 from entitlement.http import Served, api
 from entitlement.settings import Settings
 from millrace import postgres, service
 from millrace.clock import clock
 from millrace.consumer import Consumer
-from millrace.topics import DUNNING_CHANGED, STRIPE_BILLING
 
 
 async def main(settings: Settings) -> None:
@@ -21,7 +21,7 @@ async def main(settings: Settings) -> None:
         await service.run(
             Consumer(
                 fold(catalog.current),
-                topics=[STRIPE_BILLING, DUNNING_CHANGED],
+                topics=TOPICS,
                 pool=pool,
                 kafka=settings.kafka,
                 instance=settings.instance,

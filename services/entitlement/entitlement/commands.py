@@ -10,6 +10,9 @@ import orjson
 from entitlement import store
 from entitlement.store import SCHEMA
 from millrace.postgres import Connection
+from millrace.topics import DUNNING_CHANGED, STRIPE_BILLING
+
+TOPICS = (STRIPE_BILLING, DUNNING_CHANGED)  # what this consumer reads
 
 SUBSCRIPTIONS = """
 -- Every subscription with its items' prices and quantities.
@@ -136,4 +139,4 @@ def _verdict(verdict: dict[str, Any], evidence: bool) -> dict[str, Any]:
     return shown
 
 
-__all__ = ["SCHEMA", "access", "counts", "customers", "digest", "subscriptions"]
+__all__ = ["SCHEMA", "TOPICS", "access", "counts", "customers", "digest", "subscriptions"]

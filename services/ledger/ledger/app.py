@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ledger.commands import TOPICS
 from ledger.fold import fold
 from ledger.jobs import Months
 from ledger.settings import Settings
@@ -9,7 +10,6 @@ from ledger.store import SCHEMA
 from millrace import postgres, service
 from millrace.consumer import Consumer
 from millrace.errors import Misconfigured
-from millrace.topics import STRIPE_BILLING, STRIPE_PAYMENTS
 
 
 async def main(settings: Settings) -> None:
@@ -20,7 +20,7 @@ async def main(settings: Settings) -> None:
         await service.run(
             Consumer(
                 fold(),
-                topics=[STRIPE_BILLING, STRIPE_PAYMENTS],
+                topics=TOPICS,
                 pool=pool,
                 kafka=settings.kafka,
                 instance=settings.instance,

@@ -10,9 +10,13 @@ import asyncpg
 from ledger.domain.chart import CLEARING
 from ledger.store import SCHEMA
 from millrace.postgres import Connection, Transaction
+from millrace.topics import STRIPE_BILLING, STRIPE_PAYMENTS
+
+TOPICS = (STRIPE_BILLING, STRIPE_PAYMENTS)  # what this consumer reads
 
 __all__ = [
     "SCHEMA",
+    "TOPICS",
     "Attempt",
     "Balance",
     "Clearing",
