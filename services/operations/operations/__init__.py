@@ -1,0 +1,4 @@
+"""Operations: the commands of the people who run Millrace. It stands above the services; nothing imports it.
+
+It reads through each service's public `commands` module and writes nothing of theirs but migrations.
+"""

@@ -1,0 +1,151 @@
+"""python -m lab demo: runs the demo and shows what came of it.
+
+Exit codes: 0 everything is proved · 1 it could not run · 3 a check failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import asyncpg
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from dunning import commands as dunning
+from entitlement import commands as entitlement
+from lab.demo.run import Advance, Result, run
+from lab.demo.story import Story, company, recorded
+from lab.stack import StackError
+from lab.stack.jars import CHECKOUT
+from ledger import commands as ledger
+from millrace import postgres
+from millrace.errors import Misconfigured
+from operations import cli as operators
+from operations import show
+
+HOME = CHECKOUT / ".millrace" / "demo"
+SHOWN = 12  # customers whose access is shown
+DRIFT = 3
+
+
+def demo(
+    events: Annotated[
+        Path | None, typer.Option(help="Your own recorded events instead of the company's.")
+    ] = None,
+    chaos: Annotated[bool, typer.Option("--chaos", help="Again, with every process killed once.")] = False,
+    seed: Annotated[int, typer.Option(help="Another seed is another company.")] = 1,
+    customers: Annotated[int, typer.Option(min=10, help="How many customers the company has.")] = 220,
+    folder: Annotated[
+        Path, typer.Option(help="Where the demo keeps its servers and logs.", show_default=False)
+    ] = HOME,
+    as_json: Annotated[bool, typer.Option("--json", help="The checks as JSON.")] = False,
+) -> None:
+    """Play a quarter of a small company through the whole pipeline, and prove the end.
+
+    Real PostgreSQL, real Kafka, five processes, signed webhooks: 10 % delivered twice, 5 % out of order.
+    """
+    with _told():
+        story = recorded(events, seed) if events else company(seed, customers)
+        quiet = _play(story, folder, None, as_json)
+        results = [quiet, _play(story, folder, seed, as_json)] if chaos else [quiet]
+        same = len({result.digest for result in results}) == 1
+        asyncio.run(_show(results, same, as_json))
+    if not same or not all(result.ok for result in results):
+        raise typer.Exit(DRIFT)
+
+
+def _play(story: Story, folder: Path, chaos: int | None, as_json: bool) -> Result:
+    how = "quietly" if chaos is None else "killing every process once"
+    _say(f"{story.name}, {story.deliveries:,} deliveries, {how}")
+    with _bar(story.deliveries, as_json) as advance:
+        return asyncio.run(run(story, folder, chaos=chaos, say=_say, advance=advance))
+
+
+@contextmanager
+def _bar(total: int, hidden: bool) -> Iterator[Advance]:
+    columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=show.console, disable=hidden) as progress:
+        task = progress.add_task("starting", total=total)
+        yield lambda what, done: progress.update(task, description=what, completed=done)
+
+
+async def _show(results: list[Result], same: bool, as_json: bool) -> None:
+    if as_json:
+        show.as_json([{"checks": r.checks, "digest": r.digest, "killed": r.killed} for r in results])
+        return
+    last = results[-1]
+    connection: postgres.Connection = await asyncpg.connect(last.site.database)
+    try:
+        await postgres.prepare(connection)
+        operators.show_books({"trial_balance": await ledger.trial_balance(connection)})
+        await _show_access(connection)
+        operators.show_cases("Open dunning cases", await dunning.cases(connection, open_only=True))
+    finally:
+        await connection.close()
+    for result in results:
+        _show_result(result)
+    if len(results) > 1:
+        show.console.print(
+            show.mark(same), "the same end with and without the kills" if same else "the ends differ"
+        )
+    show.console.print(NEXT)
+
+
+async def _show_access(connection: postgres.Connection) -> None:
+    """A dozen customers in a line each: what they may do, why, and the event that proves it."""
+    rows: list[tuple[str, ...]] = []
+    for customer in await entitlement.customers(connection, SHOWN):
+        for report in await entitlement.access(connection, customer):
+            rows += _access_lines(report)
+    show.table("Access", ["customer", "may", "may not", "why", "evidence"], rows)
+
+
+def _access_lines(report: dict[str, Any]) -> Iterator[tuple[str, str, str, str, str]]:
+    """A line for each reason that decides some of a customer's features."""
+    by_reason: dict[tuple[str, str], dict[bool, list[str]]] = {}
+    for feature, verdict in report["features"].items():
+        why = verdict["reason"], "\n".join(verdict["evidence"])
+        limit = f" {verdict['limit']}" if verdict.get("limit") else ""
+        by_reason.setdefault(why, {True: [], False: []})[verdict["verdict"] != "denied"].append(
+            feature + limit
+        )
+    for (reason, evidence), features in by_reason.items():
+        yield report["customer"], ", ".join(features[True]), ", ".join(features[False]), reason, evidence
+
+
+def _show_result(result: Result) -> None:
+    operators.show_checks(result.checks)
+    killed = f", after SIGKILL of {', '.join(result.killed)}" if result.killed else ""
+    show.console.print(f"{result.deliveries:,} deliveries, {result.retries:,} tried again{killed}")
+    show.console.print(f"digest of all business state  {result.digest}")
+
+
+NEXT = """
+PostgreSQL and Kafka stay up for you to look around; `make down` stops them.
+
+  .venv/bin/millrace access cus_…     what a customer may do, and the events that prove it
+  .venv/bin/millrace books            the trial balance and what has not cleared
+  .venv/bin/millrace dunning --all    every case and how it ended
+  .venv/bin/millrace status           how far events have come
+  .venv/bin/millrace verify           the proof once more
+"""
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What a person can mend is one sentence."""
+    try:
+        yield
+    except (StackError, Misconfigured, TimeoutError) as problem:
+        _say(f"demo: {problem}")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

@@ -1,0 +1,42 @@
+"""Where the commands look: MILLRACE_…, from the environment or from `.millrace/env` in this folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from millrace.errors import Misconfigured
+
+ENV_FILE = Path(".millrace/env")  # written by the demo, so that its data can be looked at afterwards
+
+
+class Settings(BaseSettings):
+    """What an operator's command needs to know."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MILLRACE_", env_file=ENV_FILE, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    database: SecretStr = Field(description="DSN of a role that owns or may read every service's schema")
+    kafka: str = Field(default="127.0.0.1:9092", description="bootstrap servers, host:port[,host:port]")
+    clock: str = Field(default="system", description="'system' or 'file:PATH', the clock the services use")
+    webhook: str = Field(
+        default="http://127.0.0.1:8080/webhooks/stripe/main", description="where `send` delivers to"
+    )
+    webhook_secret: SecretStr = Field(default=SecretStr(""), description="the endpoint's whsec_…, for `send`")
+
+    @classmethod
+    def read(cls) -> Self:
+        """From the environment. Raises Misconfigured, naming the variable that is missing or wrong."""
+        try:
+            return cls()
+        except ValidationError as problem:
+            wrong = [
+                f"MILLRACE_{'_'.join(map(str, e['loc']))}".upper() + f": {e['msg']}" for e in problem.errors()
+            ]
+            raise Misconfigured(
+                f"{'; '.join(wrong)}. Set it, or run `make demo`, which writes {ENV_FILE}"
+            ) from None
