@@ -16,7 +16,8 @@ import asyncpg
 
 from millrace import postgres
 from millrace.postgres import Connection
-from outbox_relay.domain import Cursor, Identity, Page, Position, Row, Snapshot
+from outbox_relay.domain.cursor import Cursor, Identity, Position, Snapshot
+from outbox_relay.domain.page import Page, Row
 
 LEASE_LOCK = 0x72656C6179  # "relay": one leader for each database
 CLOSE_SECONDS = 2.0

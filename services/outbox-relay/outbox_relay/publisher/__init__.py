@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from outbox_relay import metrics
-from outbox_relay.domain import Cursor, Record
+from outbox_relay.domain.cursor import Cursor
+from outbox_relay.domain.page import Record
 from outbox_relay.publisher.client import Producer
 from outbox_relay.publisher.cursors import Halted, decided, last_cursor
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from outbox_relay.domain import Cursor
+from outbox_relay.domain.cursor import Cursor
 
 LOOK_SECONDS = 0.2  # between two looks at an undecided end
 BACK = 64  # records first read from the end: a transaction leaves a cursor and a marker there

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from millrace.telemetry import describe
 from outbox_relay import metrics
-from outbox_relay.domain import Cursor, Halt, begin
+from outbox_relay.domain.cursor import Cursor, Halt, begin
 from outbox_relay.publisher import Halted, TxnPublisher
 from outbox_relay.relay.stream import Pace, Source, Stream, pause
 

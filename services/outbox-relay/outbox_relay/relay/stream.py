@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from outbox_relay import metrics
-from outbox_relay.domain import Cursor, Identity, Page, Plan, Position, Refused, Snapshot, plan
+from outbox_relay.domain.cursor import Cursor, Identity, Position, Snapshot
+from outbox_relay.domain.page import Page, Plan, Refused, plan
 from outbox_relay.publisher import Batches, TxnPublisher
 
 log = logging.getLogger("outbox_relay")
@@ -71,7 +72,7 @@ class Stream:
         try:
             while not stop.is_set():
                 load = await (ahead or self._load(self.cursor))
-                ahead = asyncio.create_task(self._load(load.cursor)) if load.page.more else None
+                ahead = asyncio.create_task(self._load(load.cursor)) if load.page.goes_on else None
                 await self._step(load, stop)
         finally:
             if ahead:
