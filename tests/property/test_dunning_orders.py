@@ -28,6 +28,7 @@ is voided after restriction       | 0 failed 1 | 0 declined lost_card | 3 timer 
 is written off                    | 0 failed 1 | 0 declined expired_card | 3 failed 2 | 7 timer 7 | 9 failed 3 last | 20 uncollectible user_forgiven
 is given up by Stripe             | 0 failed 1 | 0 declined expired_card | 3 failed 2 | 5 failed 3 last | 5 uncollectible max_payment_attempts | 7 timer 7
 is credited in full               | 0 failed 1 | 0 declined lost_card | 2 credit-note - | 3 timer 3 | 5 credit-note 0 | 5 paid 1 credited
+retries that pass in silence      | 0 failed 1 | 0 updated 1 | 0 declined lost_card | 3 timer 3 | 9 updated 1 | 14 updated 1 last
 two events within one second      | 0 failed 1 | 0 failed 1 last | 0 declined lost_card | 0 declined expired_card | 7 timer 7 | 7 timer 3
 """  # noqa: E501 a table
 
@@ -72,6 +73,7 @@ def _ours(events: Sequence[Event]) -> list[Event]:
 
 WORDS = (
     *("failed 1", "failed 2", "failed 3 last", "failed 4 last", "failed 1 first"),
+    *("updated 0", "updated 1", "updated 3 last", "updated 4 last"),
     *("declined insufficient_funds", "declined lost_card", "declined authentication_required"),
     *("timer 3", "timer 7", "timer 10"),
     *("paid 0", "paid 3", "paid 2 credited", "voided", "credit-note 0", "credit-note -"),

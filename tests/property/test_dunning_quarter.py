@@ -8,6 +8,7 @@ import pytest
 
 from dunning.domain import Case
 from lab.stripe import quarter
+from lab.stripe.model import Invoice
 from lab.stripe.quarter import Quarter
 from lab.stripe.truth import DunningTruth
 from millrace.clock import FrozenClock
@@ -43,12 +44,17 @@ def test_shuffled_and_repeated_every_case_ends_as_its_invoice_stands(built: Quar
     stands = {case.invoice: case for case in cases.values()}
     dunned = {id: it for id, it in built.truth.dunning.items() if it.billing_reason != "subscription_create"}
     assert len(dunned) > 20
+    still_open = [id for id, it in dunned.items() if it.outcome == "open"]
+    planned = {id: built.world.get(Invoice, id).next_payment_attempt for id in still_open}
+    assert {id: stands[id].facts.final for id in still_open} == {id: at is None for id, at in planned.items()}
     assert [wrong for id, it in dunned.items() if (wrong := _wrong(id, it, stands[id]))] == []
     assert {c.invoice for c in cases.values() if c.standing.stage} == dunned.keys()
 
 
 def _wrong(invoice: str, truth: DunningTruth, case: Case) -> str:
     fits = case.standing.stage in OUTCOMES[truth.outcome] and case.facts.attempts == truth.attempts
+    fits = fits and (truth.last_decline is None or case.facts.decline is not None)
+    fits = fits and (case.facts.decline is None or case.facts.decline.code == truth.last_decline)
     return "" if fits else f"{invoice}: {truth} but {case}"
 
 

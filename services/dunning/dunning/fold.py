@@ -36,6 +36,7 @@ def _timed(event: Event) -> str | None:
 TELLS: dict[str, tuple[Callable[[Event], str | None], Callable[[Event], Told]]] = {
     # event type                           the invoice    what it tells
     "stripe.invoice.payment_failed":        (_itself,     domain.payment_failed),
+    "stripe.invoice.updated":               (_itself,     domain.plan_changed),
     "stripe.invoice.paid":                  (_itself,     domain.paid),
     "stripe.invoice.voided":                (_itself,     domain.voided),
     "stripe.invoice.marked_uncollectible":  (_itself,     domain.marked_uncollectible),

@@ -53,6 +53,14 @@ a hard decline shortens grace
  0    failed 1                         | grace        1  given       applied  policy default; lost_card: hard
  3    timer 3                          | restricted   1  restricted  applied  grace ended on 2026-03-04
 
+after a hard decline the retries pass in silence: only the invoice tells that no more will come
+ 0    updated 0                        | -            0  given       noop     does not concern the retries
+ 0    failed 1                         | grace        1  given       applied  grace until
+ 0    declined lost_card               | grace        1  given       applied  policy default; lost_card: hard
+ 3    timer 3                          | restricted   1  restricted  applied  Stripe will try again
+ 9    updated 1                        | restricted   1  restricted  applied  Stripe will try again
+ 14   updated 1 last                   | exhausted    1  restricted  applied  Stripe tries no more
+
 a decline told after its failure moves the deadline; the old timer then means nothing
  0    failed 1                         | grace        1  given       applied  grace until 2026-03-08
  1    declined authentication_required | grace        1  given       applied  authentication_required: auth
@@ -156,4 +164,4 @@ def test_the_story_goes_as_told(title: str, lines: list[Line]) -> None:
 
 
 def test_every_story_is_told() -> None:
-    assert len(list(stories())) == 18
+    assert len(list(stories())) == 19

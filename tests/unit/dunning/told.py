@@ -1,6 +1,7 @@
 """Events in words, as Stripe or a timer of ours would tell them: "failed 2 last", "declined lost_card".
 
 failed N [last] [first]   invoice.payment_failed; `last`: no further attempt; `first`: a new subscription
+updated N [last]          invoice.updated of an open invoice; `last`: no further attempt
 declined CODE             payment_intent.payment_failed
 paid [N] [credited]       invoice.paid, attempt_count N; `credited`: settled by credit notes alone
 voided                    invoice.voided
@@ -119,6 +120,10 @@ def _failed(rest: list[str], invoice: str, price: str) -> Made:
     return "invoice.payment_failed", body
 
 
+def _updated(rest: list[str], invoice: str, price: str) -> Made:
+    return "invoice.updated", _failed(rest, invoice, price)[1]
+
+
 def _declined(rest: list[str], invoice: str, _: str) -> Made:
     code, advice = DECLINES[rest[0]]
     error = {"code": code, "decline_code": rest[0], "advice_code": advice, "network_advice_code": None}
@@ -163,6 +168,7 @@ def _credit_note(rest: list[str], invoice: str, price: str) -> Made:
 
 _BODIES = {
     "failed": _failed,
+    "updated": _updated,
     "declined": _declined,
     "paid": _paid,
     "voided": _voided,

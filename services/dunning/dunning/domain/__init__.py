@@ -21,6 +21,7 @@ from dunning.domain.telling import (
     marked_uncollectible,
     paid,
     payment_failed,
+    plan_changed,
     timer_due,
     voided,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "marked_uncollectible",
     "paid",
     "payment_failed",
+    "plan_changed",
     "ruled",
     "timer_due",
     "voided",

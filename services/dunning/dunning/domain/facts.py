@@ -33,7 +33,7 @@ class End(IntEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Attempt:
-    """A failed attempt; the newest is the greatest, whatever order they are told in."""
+    """The newest word on the attempts; the greatest is the newest, whatever order they are told in."""
 
     number: int  # attempt_count; manual attempts after the first do not raise it
     at: datetime

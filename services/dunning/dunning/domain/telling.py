@@ -34,6 +34,24 @@ def payment_failed(event: Event) -> Told:
     )
 
 
+def plan_changed(event: Event) -> Told:
+    """Whether Stripe will try again. After a hard decline its retries pass without an attempt, so without a
+    failure: only the invoice's own change tells that the last one has passed.
+    """
+    invoice = stripe.object_of(event)
+    number = _count(invoice, "attempt_count")
+    if _is_first(invoice):
+        return "a first invoice is not dunned"
+    if invoice.get("status") != "open" or number == 0:
+        return "the change does not concern the retries of an open invoice"
+    return Facts(
+        customer=_customer(invoice),
+        subscription=stripe.subscription_of_invoice(invoice) or "",
+        attempts=number,
+        latest=Attempt(number, event.time, event.id, final=_is_final(invoice)),
+    )
+
+
 def decline_learned(event: Event) -> Told:
     """Why the bank said no: only the payment intent carries it, and it may come before the failure."""
     intent = stripe.object_of(event)

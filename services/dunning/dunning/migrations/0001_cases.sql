@@ -13,7 +13,7 @@ create table "case" (
     grace_until    timestamptz,                        -- set while access is still given only for a time
     reason         text not null,                      -- why it stands there, for a support agent
     sold           text[] not null,                    -- prices and products on the invoice: they choose the policy
-    latest         jsonb,                              -- the newest failed attempt {number, at, event, final}
+    latest         jsonb,                              -- the newest word on the attempts {number, at, event, final}
     decline        jsonb,                              -- the newest decline {at, event, code, kind}: codes only
     gave_up        boolean not null,                   -- Stripe marked it uncollectible, its attempts having run out
     grace_ended    timestamptz,                        -- the latest deadline whose timer came due; null once ended
