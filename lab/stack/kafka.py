@@ -7,6 +7,7 @@ killed comes back where its clients look for it.
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -183,7 +184,8 @@ class Broker:
         """The first clean stop of a first broker writes the archive; every later start is a third cheaper."""
         if kafka.classes.exists():
             return [f"-XX:SharedArchiveFile={kafka.classes}"]
-        return [f"-XX:ArchiveClassesAtExit={self.home}/kafka.jsa"] if self.node == 1 else []
+        writes = self.node == 1 and os.access(kafka.folder, os.W_OK)  # the cache may be somebody else's
+        return [f"-XX:ArchiveClassesAtExit={self.home}/kafka.jsa"] if writes else []
 
     def _keep_class_archive(self) -> None:
         fresh = self.home / "kafka.jsa"

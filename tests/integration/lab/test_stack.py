@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from lab.stack import Stack, StackError, down, kafka, manage, postgres, programs, records, up, wire
 from lab.stack.jars import CHECKOUT
-from lab.stack.process import Process, wait_until
+from lab.stack.process import Process, as_user, wait_until
 
 UNHEARD: list[str] = []  # what is said, to nobody
 DEADLINE_SECONDS = 60
@@ -192,27 +193,43 @@ async def test_data_survives_down_and_up(folder: Path, running: Stack) -> None:
 
 
 async def test_a_kill_takes_every_sessions_process_with_it(folder: Path, running: Stack) -> None:
+    """A session that computes would not notice for long that its server is gone, and holds up the next start."""
     server = postgres.Server.at(folder)
     connection = await asyncpg.connect(running.postgres)
     session = Process.of(await connection.fetchval("select pg_backend_pid()"))
-    family = Process(server.pid, "").children()
-    assert session in family
-    server.kill()
-    assert not any(process.alive() for process in family)
+    assert session
+    computing = asyncio.create_task(connection.execute("do $$ begin loop null; end loop; end $$"))
+    await active(running, session)
+    await asyncio.to_thread(server.kill)
+    assert not session.alive()
+    with pytest.raises((asyncpg.ConnectionDoesNotExistError, ConnectionResetError)):
+        await computing
     connection.terminate()
     server.start(UNHEARD.append)
+
+
+async def active(stack: Stack, session: Process) -> None:
+    connection = await asyncpg.connect(stack.postgres)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while (
+            await connection.fetchval("select state from pg_stat_activity where pid = $1", session.pid)
+            != "active"
+        ):
+            pass
+    await connection.close()
 
 
 def test_a_recycled_pid_is_never_signalled(own: Path) -> None:
     """After a restart of the machine the numbers in the records belong to other programs."""
     up(own, say=UNHEARD.append, native=True)
     down(own)
-    stranger = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    server = postgres.Server.at(own)
+    stranger = subprocess.Popen(["sleep", "300"], start_new_session=True, **as_user(server.user))
     try:
         record = {"pid": stranger.pid, "born": "in another life"}
         records.store(own / "postgres-process.json", record)
         records.store(own / "kafka-1" / "process.json", record)
-        lock = postgres.Server.at(own).home / "data" / "postmaster.pid"
+        lock = server.home / "data" / "postmaster.pid"
         lock.write_text(f"{stranger.pid}\n{lock.parent}\n1700000000\n5432\n\n127.0.0.1\n\nready\n")
         down(own)
         assert up(own, say=UNHEARD.append, native=True).taken
