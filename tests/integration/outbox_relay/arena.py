@@ -18,12 +18,15 @@ from pathlib import Path
 
 import asyncpg
 import orjson
+import pytest
 
+from lab.stack import Stack
 from millrace import outbox, service
 from outbox_relay import app
 from outbox_relay.relay import Relay
 from outbox_relay.settings import Settings
-from tests.support.kafka import read_all
+from tests.support.database import MakeDatabase
+from tests.support.kafka import MakeTopic, read_all
 
 INSERT = """
 insert into outbox.event (topic, key, headers, payload)
@@ -121,6 +124,25 @@ class Arena:
                 if len(await read_all(self.kafka, self.topic)) >= wanted:
                     return
                 await asyncio.sleep(0.1)
+
+
+MakeArena = Callable[..., Awaitable[Arena]]
+
+
+@pytest.fixture(name="arena")
+def make_arena(stack: Stack, database: MakeDatabase, topics: MakeTopic) -> MakeArena:
+    """`await arena(partitions=6, page_rows=50)` makes one; the rest are settings of the relay."""
+
+    async def make(partitions: int = 3, **overrides: object) -> Arena:
+        return Arena(
+            owner=(await database()).owner,
+            kafka=stack.kafka,
+            topic=await topics("billing", partitions=partitions),
+            cursor=await topics("cursor", partitions=1, config={"cleanup.policy": "compact"}),
+            overrides=overrides,
+        )
+
+    return make
 
 
 @asynccontextmanager

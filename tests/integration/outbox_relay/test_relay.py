@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.integration.outbox_relay.arena import Account, RelayProcess, running
-from tests.integration.outbox_relay.conftest import MakeArena
+from tests.integration.outbox_relay.arena import Account, MakeArena, RelayProcess, running
 
 
 async def test_every_row_arrives_once_in_order(arena: MakeArena) -> None:
