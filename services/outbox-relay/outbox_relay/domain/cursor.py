@@ -146,16 +146,21 @@ def begin(left: Cursor | None, found: Identity, now: Snapshot, adopt: str) -> Cu
         return Cursor(found, Position(), {})
     if not (why := moved(left, found, now)):
         return left
-    if adopt == f"continue:{found}" and now.xmax >= left.position.newest.xmax:
+    promoted = (
+        replace(left.identity, timeline=found.timeline) == found and now.xmax >= left.position.newest.xmax
+    )
+    if promoted and adopt == f"continue:{found}":
         return replace(left, identity=found, generation=left.generation + 1)
     if adopt == f"republish:{found}":
         return Cursor(found, Position(), left.pseq, left.generation + 1)
-    return Halt(MOVED.format(why=why, found=found))
+    return Halt(MOVED.format(why=why, found=found) + (PROMOTED.format(found=found) if promoted else ""))
 
 
 MOVED = (
-    "the cursor belongs to another history: this is {why}. If no committed row was lost (a promoted "
-    "synchronous standby), start once with RELAY_ADOPT=continue:{found}. Otherwise start once with "
-    "RELAY_ADOPT=republish:{found}: every row of this database is published again, and consumers drop "
-    "what they know"
+    "the cursor belongs to another history: this is {why}. Start once with RELAY_ADOPT=republish:{found} and "
+    "every row of this database is published again; consumers drop what they know"
+)
+PROMOTED = (
+    ". If no committed row was lost (the standby was synchronous), start once with RELAY_ADOPT=continue:{found} "
+    "instead"
 )
