@@ -21,6 +21,8 @@ from entitlement.domain.subscription import CREATED, DELETED, UPDATED, Shape, Sn
 
 SECONDS_KEPT = 2  # the newest, and the one before it to begin from
 ORDERED_MOST = 8  # snapshots of one second that are put in order; more are left in doubt
+ODD, CONTRADICTION = 1, 2
+TRANSITIONS = {"paused": False, "resumed": True}  # kind -> whether it must have been paused before
 LIFE = ("incomplete", "trialing", "active", "past_due", "unpaid", "paused", "incomplete_expired", "canceled")
 
 
@@ -73,15 +75,21 @@ def _of_one_second(second: list[Snapshot], base: Snapshot | None) -> Standing:
 def _doubt(head: Snapshot, ends: frozenset[Snapshot], contradictions: int) -> str:
     if len({s.after for s in ends}) > 1:
         return f"changes of one second can be read in more than one order, {head.event} among them"
-    if contradictions:
+    if contradictions >= CONTRADICTION:
         return f"something before {head.event} is missing: what it found is not what is stored"
     return ""
 
 
 def _without_retold(second: list[Snapshot]) -> list[Snapshot]:
-    """Without the kinds that only repeat what an `updated` of the same second says in full."""
-    said = {s.after for s in second if s.kind == UPDATED}
-    return [s for s in second if s.kind in (UPDATED, CREATED, DELETED) or s.after not in said]
+    """Without a `paused` or `resumed` that an `updated` of the same second tells in full."""
+    return [s for s in second if not any(_retells(s, other) for other in second)]
+
+
+def _retells(short: Snapshot, full: Snapshot) -> bool:
+    if short.kind not in TRANSITIONS or full.before is None or full.after != short.after:
+        return False
+    was, now = full.before.status == "paused", full.after.status == "paused"
+    return was != now and was == TRANSITIONS[short.kind]
 
 
 def _highest(snapshots: Sequence[Snapshot]) -> Snapshot:
@@ -134,15 +142,18 @@ def _subsets(size: int) -> Iterator[tuple[int, int]]:
 
 
 def contradiction(earlier: Snapshot | None, later: Snapshot) -> int:
-    """How much speaks against `later` being the next thing that happened after `earlier`."""
+    """How much speaks against `later` being the next thing that happened after `earlier`.
+
+    A kind that changes nothing on top of `earlier` may be told a second time: odd, but no contradiction.
+    """
     if earlier is None:
         return 0  # nothing is known of what was before
     if later.kind == CREATED:
-        return len(LIFE)  # nothing comes before a creation
+        return CONTRADICTION * len(LIFE)  # nothing comes before a creation
     if later.kind == UPDATED and later.before is not None:
-        return later.before.differences(earlier.after)
-    if later.kind == "paused":
-        return int(earlier.after.status == "paused" and earlier.after != later.after)
-    if later.kind == "resumed":
-        return int(earlier.after.status != "paused" and earlier.after != later.after)
-    return int(earlier.after != later.after)  # trial_will_end and the like change nothing themselves
+        return CONTRADICTION * later.before.differences(earlier.after)
+    if later.kind in TRANSITIONS:
+        was_paused = earlier.after.status == "paused"
+        fits = was_paused == TRANSITIONS[later.kind]
+        return 0 if fits else ODD if earlier.after == later.after else CONTRADICTION
+    return CONTRADICTION * (earlier.after != later.after)  # trial_will_end and the like change nothing
