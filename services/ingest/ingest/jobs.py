@@ -36,16 +36,15 @@ AGAIN_SECONDS = 1  # what a sender is told to wait
 MONTHS_AHEAD = 3
 PARTITIONS_SECONDS = 600.0
 
-# The way to the database is broken, or the database is not itself; the rows are not to blame.
-OUT_OF_REACH = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.PostgresSystemError,
-    asyncpg.ReadOnlySQLTransactionError,
+# What a row can be to blame for. Any other failure is the connection's or the database's, asyncpg's own
+# assertions on a broken connection included.
+OF_THE_ROW = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.RaiseError,
+    ValueError,  # asyncpg could not encode it
 )
 
 
@@ -55,9 +54,11 @@ class Waiting:
 
     row: store.Row
     answer: asyncio.Future[bool]
+    identity: tuple[str, str] = field(init=False)
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
+        self.identity = (self.row.account, self.row.id)
         self.size = len(self.row.raw) + len(self.row.payload)
 
     def settle(self, new: bool) -> None:
@@ -113,7 +114,8 @@ class GroupCommit:
         """Flush whatever waits until `close`; at `stop` requests are still in flight."""
         try:
             while await self._something_waits():
-                await self._flush(self._take())
+                if batch := self._take():
+                    await self._flush(batch)
         finally:
             self.closed = True
             for waiting in self._take(everything=True):
@@ -151,10 +153,8 @@ class GroupCommit:
         except Retryable as problem:
             for waiting in batch:
                 waiting.fail(str(problem))
-        except asyncpg.PostgresError as problem:
-            log.warning(
-                "batch refused, going row by row", extra={"rows": len(batch), "code": problem.sqlstate}
-            )
+        except OF_THE_ROW as problem:
+            log.warning("batch refused, going row by row", extra=_named(problem, rows=len(batch)))
             await self._one_by_one(batch)
 
     async def _one_by_one(self, batch: Sequence[Waiting]) -> None:
@@ -163,40 +163,40 @@ class GroupCommit:
                 await self._store([waiting])
             except Retryable as problem:
                 waiting.fail(str(problem))
-            except asyncpg.PostgresError as problem:
-                log.error("event refused", extra={"event": waiting.row.id, "code": problem.sqlstate})
+            except OF_THE_ROW as problem:
+                log.error("event refused", extra=_named(problem, event=waiting.row.id))
                 waiting.fail("the database refuses this event")
 
     async def _store(self, batch: Sequence[Waiting]) -> None:
-        """Commit and answer. Raises Retryable when the database is out of reach, twice."""
-        rows = {(w.row.account, w.row.id): w.row for w in reversed(batch)}  # of twins, the first
+        """Commit and answer. Raises Retryable when the database is out of reach, or what a row is to blame for."""
+        rows: dict[tuple[str, str], store.Row] = {}
+        for waiting in batch:
+            rows.setdefault(waiting.identity, waiting.row)  # of twins, the first
         started = time.perf_counter()
-        try:
-            new = await self._stored(list(rows.values())[::-1])
-        except OUT_OF_REACH as problem:
-            await self._let_go()
-            self._in_trouble(problem)
-            raise Retryable("the database is out of reach", after=AGAIN_SECONDS) from problem
+        new = await self._stored(list(rows.values()))
         self.trouble = ""
         metrics.COMMIT_SECONDS.observe(time.perf_counter() - started)
         metrics.BATCH_SIZE.observe(len(rows))
         for waiting in batch:
-            identity = (waiting.row.account, waiting.row.id)
-            waiting.settle(identity in new)
-            new.discard(identity)
+            waiting.settle(waiting.identity in new)
+            new.discard(waiting.identity)
 
     async def _stored(self, rows: Sequence[store.Row]) -> set[tuple[str, str]]:
         """Once more on a fresh connection if this one breaks: what it committed, the ids will tell."""
         try:
-            return await store.store(await self._connected(), rows)
-        except (
-            asyncpg.InterfaceError,
-            asyncpg.PostgresConnectionError,
-            asyncpg.AdminShutdownError,
-            ConnectionError,
-        ):
+            try:
+                return await store.store(await self._connected(), rows)
+            except (*OF_THE_ROW, TimeoutError):
+                raise
+            except Exception:
+                await self._let_go()
+                return await store.store(await self._connected(), rows)
+        except OF_THE_ROW:
+            raise
+        except Exception as problem:
             await self._let_go()
-            return await store.store(await self._connected(), rows)
+            self._in_trouble(problem)
+            raise Retryable("the database is out of reach", after=AGAIN_SECONDS) from problem
 
     async def _connected(self) -> Connection:
         """The one connection of the group commit, kept for as long as it works."""
@@ -208,23 +208,28 @@ class GroupCommit:
     async def _let_go(self) -> None:
         connection, self.connection = self.connection, None
         if connection is not None:
-            with suppress(asyncpg.InterfaceError):
+            with suppress(asyncpg.InterfaceError):  # a lost one has gone back to the pool by itself
                 connection.terminate()
             await self.pool.release(cast("PoolConnectionProxy[asyncpg.Record]", connection))
 
     async def _check(self) -> None:
         try:
             await store.ping(await self._connected())
-        except (*OUT_OF_REACH, asyncpg.PostgresError, Retryable) as problem:
+        except Exception as problem:
             await self._let_go()
             self._in_trouble(problem)
         else:
             self.trouble = ""
 
-    def _in_trouble(self, problem: BaseException) -> None:
+    def _in_trouble(self, problem: Exception) -> None:
         if not self.trouble:
-            log.error("the database is out of reach", extra={"problem": type(problem).__name__})
+            log.error("the database is out of reach", extra=_named(problem))
         self.trouble = f"database: {type(problem).__name__}"
+
+
+def _named(problem: Exception, **more: object) -> dict[str, object]:
+    """A failure by its name: its text may quote a row."""
+    return {"problem": type(problem).__name__, **more}
 
 
 class Partitions:
@@ -242,8 +247,8 @@ class Partitions:
         while not stop.is_set():
             try:
                 await self.make()
-            except (*OUT_OF_REACH, asyncpg.PostgresError) as problem:
-                log.warning("partitions not made yet", extra={"problem": type(problem).__name__})
+            except Exception as problem:
+                log.warning("partitions not made yet", extra=_named(problem))
             with suppress(TimeoutError):
                 async with asyncio.timeout(PARTITIONS_SECONDS):
                     await stop.wait()

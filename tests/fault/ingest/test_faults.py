@@ -1,0 +1,188 @@
+"""Whatever breaks, what was acknowledged is there: event and outbox row, once each.
+
+The recorder is the sender's own list of ids that were answered 200; it knows nothing of the edge's insides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+
+from ingest.store import SCHEMA
+from tests.integration.ingest.edge import AT, Edge, body_of, edge_on, process_on, until
+from tests.integration.ingest.test_storing import commits_held, flush_waits
+from tests.support.database import Database, MakeDatabase
+
+
+class Senders:
+    """Posts events without a pause over several connections and keeps what was answered."""
+
+    def __init__(self, edge: Edge, at: int = AT) -> None:
+        self.edge, self.at = edge, at
+        self.numbers = count()
+        self.acknowledged: list[str] = []
+        self.answers: dict[int, int] = {}
+        self.stopping = False
+
+    async def one(self) -> None:
+        while not self.stopping:
+            id = f"evt_{next(self.numbers):06}"
+            try:
+                answer = await self.edge.post(body_of(id), at=self.at)
+            except httpx.TransportError:
+                if self.stopping:
+                    return
+                await asyncio.sleep(0.01)  # nobody there: knock again soon
+                continue
+            self.answers[answer.status_code] = self.answers.get(answer.status_code, 0) + 1
+            if answer.status_code == 200:
+                self.acknowledged.append(id)
+
+    @asynccontextmanager
+    async def sending(self, connections: int = 16) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self.one()) for _ in range(connections)]
+        try:
+            yield
+        finally:
+            self.stopping = True
+            await asyncio.gather(*tasks)
+
+    async def more_acknowledged(self, events: int) -> None:
+        goal = len(self.acknowledged) + events
+
+        async def enough() -> bool:
+            return len(self.acknowledged) >= goal
+
+        await until(enough)
+
+
+async def nothing_lost(edge: Edge, acknowledged: list[str]) -> None:
+    """Every acknowledged id has its event and its outbox row, and nothing is there twice or by half."""
+    stored, published = await edge.stored(), await edge.published()
+    assert set(acknowledged) <= set(stored)
+    assert sorted(published) == stored
+    assert len(set(stored)) == len(stored)
+
+
+async def cut_sessions(db: Database) -> int:
+    """End every session of the ingest role in this database, whatever it is doing."""
+    connection = await asyncpg.connect(db.owner)
+    try:
+        cut = await connection.fetch(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and usename = $2",
+            db.name,
+            SCHEMA.role,
+        )
+        return len(cut)
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def database_gone(db: Database, maintenance: str) -> AsyncIterator[None]:
+    """The database takes no connections and has dropped those it had."""
+    connection = await asyncpg.connect(maintenance)
+    try:
+        await connection.execute(f"alter database {db.name} allow_connections false")
+        await connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", db.name
+        )
+        yield
+    finally:
+        await connection.execute(f"alter database {db.name} allow_connections true")
+        await connection.close()
+
+
+async def test_a_connection_cut_in_its_commit_is_replaced_and_nothing_is_doubled(
+    database: MakeDatabase,
+) -> None:
+    async with edge_on(await database(SCHEMA)) as edge:
+        async with commits_held(edge):
+            post = asyncio.create_task(edge.post(body_of("evt_1")))
+            await until(lambda: flush_waits(edge))
+            assert await cut_sessions(edge.db) >= 1
+        assert (await post).status_code == 200
+        assert await edge.stored() == ["evt_1"] == await edge.published()
+
+
+async def test_sessions_cut_again_and_again_under_load_lose_nothing(database: MakeDatabase) -> None:
+    async with edge_on(await database(SCHEMA)) as edge:
+        senders = Senders(edge)
+        async with senders.sending():
+            for _ in range(10):
+                await senders.more_acknowledged(20)
+                await cut_sessions(edge.db)
+            await senders.more_acknowledged(20)
+        assert set(senders.answers) <= {200, 503}
+        await nothing_lost(edge, senders.acknowledged)
+
+
+async def test_without_a_database_it_says_503_and_not_ready_and_comes_back(
+    database: MakeDatabase, stack: object
+) -> None:
+    db = await database(SCHEMA)
+    async with edge_on(db, pool_seconds=2.0) as edge:
+        assert edge.commits
+        assert (await edge.post(body_of("evt_before"))).status_code == 200
+        assert edge.commits.ready() == ""
+        async with database_gone(db, stack.postgres):  # type: ignore[attr-defined]  # lab.stack.Stack
+            answer = await edge.post(body_of("evt_during"))
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert answer.json() == {"error": "the database is out of reach"}
+            assert "database" in edge.commits.ready()
+        commits = edge.commits
+
+        async def ready_again() -> bool:
+            return commits.ready() == ""
+
+        await until(ready_again)  # by itself: an edge that is not ready gets no traffic
+        assert (await edge.post(body_of("evt_during"))).status_code == 200
+        assert await edge.stored() == ["evt_before", "evt_during"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_killed_under_load_it_has_kept_whatever_it_acknowledged(
+    database: MakeDatabase, tmp_path: Path, seed: int
+) -> None:
+    """I1, with SIGKILL: the sender's list against the tables."""
+    db = await database(SCHEMA)
+    async with (
+        process_on(db, tmp_path) as running,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}") as client,
+    ):
+        edge = Edge(running.port, db, client)
+        senders = Senders(edge, int(time.time()))
+        async with senders.sending(32):
+            await senders.more_acknowledged(100 + 37 * seed)
+            running.kill()
+            await running.process.wait()
+            senders.stopping = True
+        await nothing_lost(edge, senders.acknowledged)
+        assert len(senders.acknowledged) >= 100
+
+
+async def test_stopped_under_load_it_answers_what_is_in_flight_and_ends_well(
+    database: MakeDatabase, tmp_path: Path
+) -> None:
+    db = await database(SCHEMA)
+    async with (
+        process_on(db, tmp_path) as running,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}") as client,
+    ):
+        edge = Edge(running.port, db, client)
+        senders = Senders(edge, int(time.time()))
+        async with senders.sending():
+            await senders.more_acknowledged(50)
+            assert await running.stop() == 0
+            senders.stopping = True
+        assert set(senders.answers) == {200}
+        assert sorted(senders.acknowledged) == await edge.stored()  # in flight was committed and answered
+        await nothing_lost(edge, senders.acknowledged)
