@@ -357,5 +357,5 @@ Object = (
 )
 
 
-class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error
+class Refused(Exception):
     """The account does not allow this now; Stripe would answer 400 with this sentence."""

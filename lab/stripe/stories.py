@@ -17,8 +17,8 @@ GERMANY = {"country": "DE", "currency": "eur", "tax_rate": plans.VAT_EXCLUSIVE}
 class Teller:
     """Plays one customer through the engine and keeps what was told."""
 
-    def __init__(self, *outcomes: str, settles_after: int = 0) -> None:
-        self.world = World(seed=7, now=OPENS)
+    def __init__(self, *outcomes: str, settles_after: int = 0, world: World | None = None) -> None:
+        self.world = world or World(seed=7, now=OPENS)
         self.events: list[Event] = []
         self.at = OPENS
         self.do(engine.open_shop, plans.products(OPENS), plans.prices(OPENS), plans.tax_rates(OPENS))
