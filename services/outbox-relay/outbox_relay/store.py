@@ -17,7 +17,7 @@ import asyncpg
 from millrace import postgres
 from millrace.postgres import Connection
 from outbox_relay.domain.cursor import Cursor, Identity, Position, Snapshot
-from outbox_relay.domain.page import Page, Row
+from outbox_relay.domain.page import Page, Row, reached
 
 LEASE_LOCK = 0x72656C6179  # "relay": one leader for each database
 CLOSE_SECONDS = 2.0
@@ -35,7 +35,7 @@ FIRST = """
 -- Through the xid index: `id + 0` keeps the primary key out, which would walk all that is published already.
 with page as (
     select found.*, octet_length(key) + octet_length(headers::text) + octet_length(payload) as size
-      from (select id, topic, key, headers, payload, created_at
+      from (select id, topic, key, headers, payload, xid, created_at
               from outbox.event
              where (xid >= $1::xid8 or xid = any($2::xid8[]))
                and not pg_visible_in_snapshot(xid, $3::text::pg_snapshot)
@@ -44,7 +44,8 @@ with page as (
 ), bounded as (
     select *, sum(size) over (order by id) as bytes, row_number() over (order by id) as place from page
 )
-select id, topic, key, headers, case when size <= $6 then payload end as payload, size,
+select id, topic, key, headers, case when size <= $6 then payload end as payload,
+       xid, size,
        case when coalesce(place, 1) = 1 then now end as now, case when place = 1 then created_at end as since
   from (select pg_current_snapshot()::text as now) as opened
   left join bounded on bytes - size < $5
@@ -55,7 +56,7 @@ NEXT = """
 -- A further page of an open window, along the primary key.
 with page as (
     select found.*, octet_length(key) + octet_length(headers::text) + octet_length(payload) as size
-      from (select id, topic, key, headers, payload, created_at
+      from (select id, topic, key, headers, payload, xid, created_at
               from outbox.event
              where id > $1
                and not pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
@@ -65,7 +66,8 @@ with page as (
 ), bounded as (
     select *, sum(size) over (order by id) as bytes, row_number() over (order by id) as place from page
 )
-select id, topic, key, headers, case when size <= $6 then payload end as payload, size,
+select id, topic, key, headers, case when size <= $6 then payload end as payload,
+       xid, size,
        null as now, case when place = 1 then created_at end as since
   from bounded
  where bytes - size < $5
@@ -126,9 +128,9 @@ class Outbox:
         Replay: inside an open window the same rows; otherwise those and what was committed since.
         """
         window, found = await (self._further(position) if position.window else self._opening(position))
-        rows = [Row._make(record[:6]) for record in found]
+        rows = [Row._make(record[:7]) for record in found]
         full = len(rows) == self.rows or sum(row.size for row in rows) >= self.bytes
-        place = position.within(window, rows[-1].id) if full else position.past(window)
+        place = reached(position, window, rows, all_=not full)
         return Page(rows, place, window, found[0]["since"] if found else None)
 
     async def _opening(self, position: Position) -> tuple[Snapshot, list[asyncpg.Record]]:

@@ -16,7 +16,15 @@ PARTITIONS = {"billing": 3, "payments": 2}
 
 
 def row(row_id: int, key: str = "k", topic: str = "billing", headers: object = None, size: int = 10) -> Row:
-    return Row(row_id, topic, key, {"ce_id": f"evt_{row_id}"} if headers is None else headers, b"{}", size)
+    return Row(
+        row_id,
+        topic,
+        key,
+        {"ce_id": f"evt_{row_id}"} if headers is None else headers,
+        b"{}",
+        row_id + 100,
+        size,
+    )
 
 
 @given(st.binary(max_size=64))
@@ -70,10 +78,11 @@ def test_a_page_is_cut_before_the_row_that_cannot_go() -> None:
     page = Page([row(1), row(2), row(3)], Position(window), window)
     cut = page.before(3, Position())
     assert [r.id for r in cut.rows] == [1, 2]
-    assert cut.position == Position(NOTHING, window, 2)
+    assert cut.position == Position(NOTHING, window, last_id=2, newest=102)
 
 
 def test_with_nothing_before_the_row_one_stays_where_one_stood() -> None:
-    window, place = Snapshot(9, 9), Position(NOTHING, Snapshot(9, 9), 4)
+    window = Snapshot(9, 9)
+    place = Position(NOTHING, window, last_id=4, newest=8)
     cut = Page([row(5)], Position(window), window).before(5, place)
     assert (list(cut.rows), cut.position, cut.goes_on) == ([], place, False)

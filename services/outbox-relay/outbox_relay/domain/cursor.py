@@ -5,6 +5,10 @@
 
 A row is addressed by the transaction that wrote it, not by its number: numbers are drawn before the commit,
 so a late commit would slip below any number already passed.
+
+C never claims more than the newest transaction whose row was published: Postgres may give the number of a
+transaction that was rolled back just before a crash to another one afterwards, and its row would count as seen.
+What is committed outlives the crash, and so no number below it is given again.
 """
 
 from __future__ import annotations
@@ -33,6 +37,12 @@ class Snapshot:
     def __str__(self) -> str:
         return f"{self.xmin}:{self.xmax}:{','.join(map(str, self.xip))}"
 
+    def until(self, xmax: int) -> Snapshot:
+        """The same, with everything from `xmax` on still to come."""
+        xmax = min(self.xmax, xmax)
+        xip = tuple(x for x in self.xip if x < xmax)
+        return Snapshot(min(self.xmin, xmax), xmax, xip)
+
     def sees(self, xid: int) -> bool:
         """What pg_visible_in_snapshot answers."""
         return xid < self.xmin or (xid < self.xmax and xid not in self.xip)
@@ -60,19 +70,20 @@ class Position:
     seen: Snapshot = NOTHING
     window: Snapshot | None = None
     last_id: int = 0
+    newest: int = 0  # the newest transaction with a row published from the open window
 
     @property
-    def newest(self) -> Snapshot:
-        """The latest moment that was looked at."""
-        return self.window or self.seen
+    def proven(self) -> int:
+        """Every transaction before this one can never begin again, whatever happens to the server."""
+        return max(self.seen.xmax, self.newest + 1)
 
-    def within(self, window: Snapshot, last_id: int) -> Position:
+    def within(self, window: Snapshot, last_id: int, newest: int) -> Position:
         """The window stays open: more of it follows."""
-        return replace(self, window=window, last_id=last_id)
+        return Position(self.seen, window, last_id, max(self.newest, newest))
 
-    def past(self, window: Snapshot) -> Position:
+    def past(self, window: Snapshot, newest: int) -> Position:
         """The window has been published whole."""
-        return Position(seen=window)
+        return Position(seen=window.until(max(self.proven, newest + 1)))
 
     def owes(self, row_id: int, xid: int, now: Snapshot) -> bool:
         """Whether a row visible now is still unpublished here. The page to check the SQL against."""
@@ -100,7 +111,7 @@ class Cursor:
             "generation": self.generation,
             "system": str(at.system), "timeline": at.timeline, "database": at.database,
             "seen": str(place.seen), "window": str(place.window) if place.window else None,
-            "last_id": place.last_id, "pseq": self.pseq,
+            "last_id": place.last_id, "newest": place.newest, "pseq": self.pseq,
         })  # fmt: skip
 
     @classmethod
@@ -109,7 +120,7 @@ class Cursor:
         window = Snapshot.parse(it["window"]) if it["window"] else None
         return cls(
             identity=Identity(int(it["system"]), it["timeline"], it["database"]),
-            position=Position(Snapshot.parse(it["seen"]), window, it["last_id"]),
+            position=Position(Snapshot.parse(it["seen"]), window, it["last_id"], it["newest"]),
             pseq={topic: tuple(numbers) for topic, numbers in it["pseq"].items()},
             generation=it["generation"],
         )
@@ -124,9 +135,8 @@ def moved(cursor: Cursor, found: Identity, now: Snapshot) -> str:
         return f"another database of the cluster (oid {found.database}, not {was.database})"
     if was.timeline != found.timeline:
         return f"another timeline ({found.timeline}, not {was.timeline}): a promoted standby or a backup"
-    newest = cursor.position.newest.xmax
-    if now.xmax < newest:
-        return f"an earlier state of the database (next transaction {now.xmax}, {newest} was seen before)"
+    if now.xmax < (proven := cursor.position.proven):
+        return f"an earlier state of the database (next transaction {now.xmax}, {proven} was seen before)"
     return ""
 
 
@@ -146,9 +156,7 @@ def begin(left: Cursor | None, found: Identity, now: Snapshot, adopt: str) -> Cu
         return Cursor(found, Position(), {})
     if not (why := moved(left, found, now)):
         return left
-    promoted = (
-        replace(left.identity, timeline=found.timeline) == found and now.xmax >= left.position.newest.xmax
-    )
+    promoted = replace(left.identity, timeline=found.timeline) == found and now.xmax >= left.position.proven
     if promoted and adopt == f"continue:{found}":
         return replace(left, identity=found, generation=left.generation + 1)
     if adopt == f"republish:{found}":

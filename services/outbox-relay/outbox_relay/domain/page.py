@@ -21,6 +21,7 @@ class Row(NamedTuple):
     key: str
     headers: Any  # a JSON object of strings, when its writer kept the rules
     payload: bytes
+    xid: int  # the transaction that wrote it
     size: int  # bytes of key, headers and payload
 
 
@@ -41,9 +42,15 @@ class Page:
     def before(self, row_id: int, position: Position) -> Page:
         """The rows before this one, read at `position`; without any, that is where one still stands."""
         rows = [row for row in self.rows if row.id < row_id]
-        return replace(
-            self, rows=rows, position=position.within(self.window, rows[-1].id) if rows else position
-        )
+        return replace(self, rows=rows, position=reached(position, self.window, rows) if rows else position)
+
+
+def reached(position: Position, window: Snapshot, rows: Sequence[Row], *, all_: bool = False) -> Position:
+    """Where one stands when these rows are published; `all_` says that they were the window's last."""
+    newest = max((row.xid for row in rows), default=0)
+    if all_:
+        return position.past(window, newest)
+    return position.within(window, rows[-1].id, newest)
 
 
 class Record(NamedTuple):
