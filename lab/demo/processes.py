@@ -110,6 +110,12 @@ class Owner:
             environment={"PYTHONPATH": str(CHECKOUT)},
         )
 
+    def __enter__(self) -> Owner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.close()
+
     def keep(self) -> None:
         """The demo ended well: its servers stay up to be looked at."""
         (self.folder / KEPT).touch()

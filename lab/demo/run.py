@@ -45,32 +45,43 @@ class Result:
 
 
 async def run(
-    story: Story, folder: Path, *, chaos: int | None, say: Callable[[str], None], advance: Advance
+    story: Story,
+    folder: Path,
+    *,
+    chaos: int | None,
+    say: Callable[[str], None],
+    advance: Advance,
+    env_file: Path = ENV_FILE,
 ) -> Result:
     """Play a story through a fresh stack. `chaos` seeds when each process is killed; None kills nobody.
 
-    Writes: everything below `folder`, which is wiped first; `.millrace/env` for the `millrace` command.
+    Writes: everything below `folder`, which is wiped first; `env_file` for the `millrace` command.
     Leaves: PostgreSQL and Kafka running when all went well, nothing at all otherwise.
     """
     manage.down(folder, wipe=True)
     shutil.rmtree(folder / "processes", ignore_errors=True)
-    owner = Owner(folder)
-    try:
-        result = await _play(story, folder, chaos, say, advance)
-    except BaseException:
-        manage.down(folder)
-        raise
-    owner.keep()
+    with Owner(folder) as owner:
+        try:
+            result = await _play(story, folder, chaos, say, advance, env_file)
+        except BaseException:
+            manage.down(folder)
+            raise
+        owner.keep()
     return result
 
 
 async def _play(
-    story: Story, folder: Path, chaos: int | None, say: Callable[[str], None], advance: Advance
+    story: Story,
+    folder: Path,
+    chaos: int | None,
+    say: Callable[[str], None],
+    advance: Advance,
+    env_file: Path,
 ) -> Result:
     stack = manage.up(folder, say=say)
     endpoints = sorted(set(story.endpoints.values()), key=lambda e: e.name)
     site = await prepare(folder, stack, endpoints, story.starts)
-    remember(site, endpoints[0], ENV_FILE)
+    remember(site, endpoints[0], env_file)
     async with AsyncExitStack() as open_:
         services = await open_.enter_async_context(processes(site))
         connection: postgres.Connection = await asyncpg.connect(site.database)
