@@ -266,9 +266,12 @@ async def refused(connection: Connection) -> list[Attempt]:
 
 
 async def _attempt(connection: Transaction, name: str, statement: str) -> Attempt:
+    alone = connection.transaction()
+    await alone.start()
     try:
-        async with connection.transaction():
-            done = await connection.execute(statement)
+        done = await connection.execute(statement)
     except asyncpg.PostgresError as refusal:
         return Attempt(name, True, str(refusal).partition("\n")[0])
+    finally:
+        await alone.rollback()
     return Attempt(name, False, f"it was done: {done}")

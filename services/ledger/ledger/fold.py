@@ -6,7 +6,7 @@ Facts come in any order, so nothing waits behind a parked event: what depends on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ledger import metrics, store
 from ledger.domain import charge, credit_note, invoice, payment, refund
@@ -52,23 +52,22 @@ def judged(rule: Rule) -> Apply[Book, None]:
     """A rule as the runtime applies it: what it tells is entered once, and published."""
 
     def apply(known: Book | None, event: Event, _: None) -> Decision[Book]:
-        book = known or Book()
-        told = rule(book, event)
-        if isinstance(told, Wait):
-            return waiting(told.reason)
-        if isinstance(told, Nothing):
-            return noop(told.reason)
-        return _entered(book, event, told)
+        try:
+            return _decided(rule, known or Book(), event)
+        except Conflict:
+            metrics.FACT_CONFLICTS.inc()
+            raise
 
     return apply
 
 
-def _entered(book: Book, event: Event, told: Sequence[Posting]) -> Decision[Book]:
-    try:
-        after = enter(book, told)
-    except Conflict:
-        metrics.FACT_CONFLICTS.inc()
-        raise
+def _decided(rule: Rule, book: Book, event: Event) -> Decision[Book]:
+    told = rule(book, event)
+    if isinstance(told, Wait):
+        return waiting(told.reason)
+    if isinstance(told, Nothing):
+        return noop(told.reason)
+    after = enter(book, told)
     if not after.added:
         return noop(f"already posted: {', '.join(one.fact for one in told)}")
     names = ", ".join(one.fact for one in after.added)

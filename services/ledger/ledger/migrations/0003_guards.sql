@@ -17,7 +17,7 @@ declare
     wrong text;
 begin
     select format('transaction %s is off by %s %s', tx_id, sum(amount), currency) into wrong
-      from added group by tx_id, currency having sum(amount) <> 0 limit 1;
+      from added group by tx_id, currency having sum(amount) <> 0 order by tx_id, currency limit 1;
     if wrong is not null then
         raise exception '%', wrong using errcode = 'check_violation', constraint = 'entry_balances';
     end if;
