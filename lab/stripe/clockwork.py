@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lab.stripe import collection, corrections, subscriptions
+from lab.stripe import closing, collection, corrections, subscriptions
 from lab.stripe.agenda import FIRST_PAYMENT_WINDOW, TRIAL_NOTICE
 from lab.stripe.lifecycle import (
     change_subscription,
@@ -100,7 +100,7 @@ def _expire(step: Step, sub: Subscription) -> None:
     """The first payment never came: within 23 hours the subscription is over and its invoice void."""
     assert step.at >= sub.created + FIRST_PAYMENT_WINDOW
     if sub.latest_invoice and step.get(Invoice, sub.latest_invoice).status in ("open", "uncollectible"):
-        collection.void(step, sub.latest_invoice)
+        closing.void(step, sub.latest_invoice)
     expire_subscription(step, sub.id)
 
 
@@ -110,8 +110,8 @@ def _finalize(step: Step, invoice: Invoice) -> None:
         return
     match step.get(Subscription, invoice.subscription).pause_collection:
         case "mark_uncollectible":
-            collection.write_off(step, invoice.id, "subscription_paused")
+            closing.write_off(step, invoice.id, "subscription_paused")
         case "void":
-            collection.void(step, invoice.id)
+            closing.void(step, invoice.id)
         case _:
             collection.attempt(step, invoice.id, scheduled=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lab.stripe.agenda import DRAFT_WINDOW
+from lab.stripe.closing import write_off
 from lab.stripe.declines import DECLINES, HARD
 from lab.stripe.invoicing import totalled
 from lab.stripe.lifecycle import (
@@ -81,6 +82,14 @@ def finalize(step: Step, id_: str) -> None:
     if free:
         step.tell("invoice.paid", id_)
         step.tell("invoice.payment_succeeded", id_)
+
+
+def collect_now(step: Step, invoice: str, sub: Subscription) -> None:
+    finalize(step, invoice)
+    if step.get(Invoice, invoice).status == "open":
+        attempt(step, invoice, scheduled=sub.status != "incomplete")
+    elif sub.status == "incomplete":
+        change_subscription(step, sub.id, status="active")
 
 
 def _next_number(step: Step, customer: str) -> str:
@@ -287,40 +296,3 @@ def _exhausted(step: Step, id_: str) -> None:
             change_subscription(step, sub.id, status="unpaid")
         case "paused":
             pause_subscription(step, sub.id, "final_payment_failure")
-
-
-def write_off(step: Step, id_: str, why: str | None) -> None:
-    if step.get(Invoice, id_).status != "open":
-        raise Refused("only an open invoice can be marked uncollectible")
-    change_invoice(
-        step,
-        id_,
-        status="uncollectible",
-        uncollectible_at=step.at,
-        uncollectible_why=why,
-        auto_advance=False,
-        next_payment_attempt=None,
-    )
-    step.tell("invoice.marked_uncollectible", id_)
-
-
-def void(step: Step, id_: str) -> None:
-    invoice = step.get(Invoice, id_)
-    if invoice.status not in ("open", "uncollectible"):
-        raise Refused(f"an invoice that is {invoice.status} cannot be voided")
-    release_payment(step, invoice)
-    change_invoice(step, id_, status="void", voided_at=step.at, auto_advance=False, next_payment_attempt=None)
-    step.tell("invoice.voided", id_)
-
-
-def release_payment(step: Step, invoice: Invoice) -> None:
-    """Nothing will be collected: the intent and the expected payment are canceled."""
-    if invoice.payment_intent is None or invoice.payment is None:
-        return
-    intent, payment = (
-        step.get(PaymentIntent, invoice.payment_intent),
-        step.get(InvoicePayment, invoice.payment),
-    )
-    step.save(replace(intent, status="canceled", canceled_at=step.at, cancellation_reason="void_invoice"))
-    step.save(replace(payment, status="canceled", canceled_at=step.at))
-    step.tell("payment_intent.canceled", intent.id)

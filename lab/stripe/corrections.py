@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lab.stripe import collection
+from lab.stripe import closing, collection
 from lab.stripe.lifecycle import change_invoice, expire_subscription
 from lab.stripe.model import (
     BalanceTransaction,
@@ -155,7 +155,7 @@ def _pre_payment(step: Step, invoice: Invoice, amount: int, reason: str) -> Cred
     step.tell("credit_note.created", note.id)
     lowered = change_invoice(step, invoice.id, pre_payment_credit=invoice.pre_payment_credit + amount)
     if lowered.amount_remaining == 0:
-        collection.release_payment(step, lowered)
+        closing.release_payment(step, lowered)
         collection.paid_in(step, lowered, 0, count=False)
         collection.clear_arrears(step, lowered)
     else:
@@ -203,7 +203,7 @@ def void_credit_note(world: World, at: int, note: str) -> Outcome:
 
 def void_invoice(world: World, at: int, invoice: str) -> Outcome:
     step = Step(world, at)
-    collection.void(step, invoice)
+    closing.void(step, invoice)
     voided = step.get(Invoice, invoice)
     if step.get(Subscription, voided.subscription).status == "incomplete":
         expire_subscription(step, voided.subscription)
@@ -214,5 +214,5 @@ def void_invoice(world: World, at: int, invoice: str) -> Outcome:
 
 def mark_uncollectible(world: World, at: int, invoice: str) -> Outcome:
     step = Step(world, at)
-    collection.write_off(step, invoice, "user_forgiven")
+    closing.write_off(step, invoice, "user_forgiven")
     return step.done(invoice)

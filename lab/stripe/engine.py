@@ -21,11 +21,11 @@ from lab.stripe.corrections import (
 )
 from lab.stripe.lifecycle import change_customer, change_subscription
 from lab.stripe.model import Card, Customer, Invoice, Price, Product, Refused, Subscription, TaxRate
+from lab.stripe.plan_changes import change_item
 from lab.stripe.subscriptions import (
     cancel_at_period_end,
     cancel_in_portal,
     cancel_now,
-    change_item,
     keep,
     pause,
     pause_collection,

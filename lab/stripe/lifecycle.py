@@ -5,8 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from lab.stripe.model import Cancellation, Customer, Invoice, InvoiceItem, Subscription
+from lab.stripe.agenda import ENDED
+from lab.stripe.model import Cancellation, Customer, Invoice, InvoiceItem, Line, Refused, Subscription
 from lab.stripe.world import Step
+
+
+def alive(step: Step, id_: str) -> Subscription:
+    sub = step.get(Subscription, id_)
+    if sub.status in ENDED:
+        raise Refused(f"the subscription has ended: {sub.status}")
+    return sub
 
 
 def change_subscription(step: Step, id_: str, *, later: int = 0, **changes: Any) -> Subscription:
@@ -66,6 +74,15 @@ def expire_subscription(step: Step, id_: str) -> None:
 
 def pending_items(step: Step, subscription: str) -> list[InvoiceItem]:
     return [item for item in step.of(InvoiceItem, subscription) if item.invoice is None]
+
+
+def take_pending(step: Step, sub: Subscription) -> list[Line]:
+    return [item.line for item in pending_items(step, sub.id)]
+
+
+def bind_pending(step: Step, sub: Subscription, invoice: str) -> None:
+    for item in pending_items(step, sub.id):
+        step.save(replace(item, invoice=invoice))
 
 
 def _delete_pending(step: Step, pending: InvoiceItem) -> None:

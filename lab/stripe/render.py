@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lab.stripe import render_billing, render_catalog, render_payments
+from lab.stripe import (
+    render_catalog,
+    render_credit_notes,
+    render_invoices,
+    render_payments,
+    render_subscriptions,
+)
 from lab.stripe.model import (
     BalanceTransaction,
     Card,
@@ -37,11 +43,11 @@ RENDER: dict[type, Callable[[Any, Objects], Body]] = {
     TaxRate: render_catalog.tax_rate,
     Customer: render_catalog.customer,
     Card: render_catalog.payment_method,
-    Subscription: render_billing.subscription,
-    Invoice: render_billing.invoice,
-    InvoiceItem: render_billing.invoice_item,
-    InvoicePayment: render_billing.invoice_payment,
-    CreditNote: render_billing.credit_note,
+    Subscription: render_subscriptions.subscription,
+    Invoice: render_invoices.invoice,
+    InvoiceItem: render_invoices.invoice_item,
+    InvoicePayment: render_invoices.invoice_payment,
+    CreditNote: render_credit_notes.credit_note,
     PaymentIntent: render_payments.payment_intent,
     Charge: render_payments.charge,
     Refund: render_payments.refund,

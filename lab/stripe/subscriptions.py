@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lab.stripe import collection
-from lab.stripe.agenda import ENDED, TRIAL_NOTICE
-from lab.stripe.invoicing import credit_of, period_line, proration_line, total_of
+from lab.stripe.agenda import TRIAL_NOTICE
+from lab.stripe.invoicing import period_line
 from lab.stripe.lifecycle import (
     NOT_CANCELED,
+    alive,
+    bind_pending,
     change_subscription,
     end_subscription,
     pause_subscription,
     pending_items,
+    take_pending,
 )
 from lab.stripe.model import (
     DAY,
@@ -21,14 +24,10 @@ from lab.stripe.model import (
     Customer,
     Discount,
     Dunning,
-    Invoice,
-    InvoiceItem,
     Item,
-    Line,
     Price,
     Refused,
     Subscription,
-    TaxRate,
 )
 from lab.stripe.periods import period_end
 from lab.stripe.world import Outcome, Step, World
@@ -86,124 +85,7 @@ def _start(step: Step, sub: Subscription, prices: Sequence[Price]) -> None:
     step.tell("invoice.created", first.id)
     if short:
         step.tell("customer.subscription.trial_will_end", sub.id)
-    _collect_now(step, first.id, sub)
-
-
-def _collect_now(step: Step, invoice: str, sub: Subscription) -> None:
-    collection.finalize(step, invoice)
-    if step.get(Invoice, invoice).status == "open":
-        collection.attempt(step, invoice, scheduled=sub.status != "incomplete")
-    elif sub.status == "incomplete":
-        change_subscription(step, sub.id, status="active")
-
-
-def _alive(step: Step, id_: str) -> Subscription:
-    sub = step.get(Subscription, id_)
-    if sub.status in ENDED:
-        raise Refused(f"the subscription has ended: {sub.status}")
-    return sub
-
-
-def change_item(
-    world: World,
-    at: int,
-    subscription: str,
-    *,
-    price: str | None = None,
-    quantity: int | None = None,
-    invoice_now: bool = False,
-) -> Outcome:
-    """Another plan or another number of seats, prorated to the second.
-
-    `invoice_now` collects the difference at once (`always_invoice`); otherwise the two lines wait for
-    the next invoice (`create_prorations`). A trial changes without proration.
-    """
-    step = Step(world, at)
-    sub = _alive(step, subscription)
-    old = sub.items[0]
-    new = replace(old, price=price or old.price, quantity=quantity or old.quantity)
-    _may_change(step, sub, old, new)
-    items = (new, *sub.items[1:])
-    if sub.status == "trialing":
-        change_subscription(step, sub.id, items=items)
-    elif invoice_now:
-        _change_and_collect(step, sub, old, new)
-    else:
-        _change_and_wait(step, sub, old, new)
-    return step.done(sub.id)
-
-
-def _may_change(step: Step, sub: Subscription, old: Item, new: Item) -> None:
-    if new == old:
-        raise Refused("nothing would change")
-    if sub.status not in ("active", "trialing"):
-        raise Refused(f"a subscription that is {sub.status} is not changed here")
-    if sub.discount is not None:
-        raise Refused("prorations of discounted subscriptions are not modelled")
-    before, after = step.get(Price, old.price), step.get(Price, new.price)
-    if (before.interval, before.currency) != (after.interval, after.currency):
-        raise Refused("a change of interval or currency is not modelled")
-
-
-def _prorations(step: Step, sub: Subscription, old: Item, new: Item) -> list[Line]:
-    billed = _billed_line(step, sub, old)
-    was = proration_line(step.new_id, old, step.get(Price, old.price), step.at)
-    now = proration_line(step.new_id, new, step.get(Price, new.price), step.at)
-    return [credit_of(was, *billed) if billed else credit_of(was, None, ()), now]
-
-
-def _billed_line(step: Step, sub: Subscription, item: Item) -> tuple[str, tuple[str, ...]] | None:
-    """The invoice and line on which the item's present price and quantity were charged."""
-    for invoice in reversed(step.of(Invoice, sub.id)):
-        for line in invoice.lines:
-            same = (line.item, line.price, line.quantity) == (item.id, item.price, item.quantity)
-            if same and line.amount > 0 and line.period_end == item.period_end:
-                return invoice.id, (line.id,)
-    return None
-
-
-def _add_pending(step: Step, sub: Subscription, lines: Sequence[Line]) -> None:
-    for line in lines:
-        id_ = step.new_id("ii")
-        item = InvoiceItem(id_, step.at, sub.customer, sub.id, sub.currency, replace(line, invoice_item=id_))
-        step.add(item)
-        step.tell("invoiceitem.created", id_)
-
-
-def _take_pending(step: Step, sub: Subscription) -> list[Line]:
-    return [item.line for item in pending_items(step, sub.id)]
-
-
-def _bind_pending(step: Step, sub: Subscription, invoice: str) -> None:
-    for item in pending_items(step, sub.id):
-        step.save(replace(item, invoice=invoice))
-
-
-def _change_and_collect(step: Step, sub: Subscription, old: Item, new: Item) -> None:
-    _add_pending(step, sub, _prorations(step, sub, old, new))
-    invoice = collection.draft(
-        step, sub, _take_pending(step, sub), "subscription_update", (old.period_start, step.at)
-    )
-    _bind_pending(step, sub, invoice.id)
-    change_subscription(step, sub.id, items=(new, *sub.items[1:]), latest_invoice=invoice.id)
-    step.tell("invoice.created", invoice.id)
-    _collect_now(step, invoice.id, sub)
-
-
-def _change_and_wait(step: Step, sub: Subscription, old: Item, new: Item) -> None:
-    if sub.cancel_at is not None:
-        raise Refused("prorations of a subscription about to end would never be invoiced")
-    _add_pending(step, sub, _prorations(step, sub, old, new))
-    if _next_total(step, sub, new) < 0:
-        raise Refused("the next invoice would be negative, and this account keeps no customer balances")
-    change_subscription(step, sub.id, items=(new, *sub.items[1:]))
-
-
-def _next_total(step: Step, sub: Subscription, new: Item) -> int:
-    buyer = step.get(Customer, sub.customer)
-    rate = step.get(TaxRate, buyer.tax_rate) if buyer.tax_rate else None
-    renewal = period_line(step.new_id, new, step.get(Price, new.price))
-    return total_of([*_take_pending(step, sub), renewal], rate)
+    collection.collect_now(step, first.id, sub)
 
 
 def renew(step: Step, id_: str) -> None:
@@ -212,8 +94,8 @@ def renew(step: Step, id_: str) -> None:
     items = tuple(_next_period(step, sub, item) for item in sub.items)
     lines = [period_line(step.new_id, item, step.get(Price, item.price)) for item in items]
     period = (sub.items[0].period_start, sub.items[0].period_end)
-    invoice = collection.draft(step, sub, [*_take_pending(step, sub), *lines], "subscription_cycle", period)
-    _bind_pending(step, sub, invoice.id)
+    invoice = collection.draft(step, sub, [*take_pending(step, sub), *lines], "subscription_cycle", period)
+    bind_pending(step, sub, invoice.id)
     status = "active" if sub.status == "trialing" else sub.status
     change_subscription(step, id_, items=items, latest_invoice=invoice.id, status=status)
     if sub.status == "unpaid" or sub.pause_collection == "keep_as_draft":
@@ -229,14 +111,14 @@ def _next_period(step: Step, sub: Subscription, item: Item) -> Item:
 
 def cancel_now(world: World, at: int, subscription: str) -> Outcome:
     step = Step(world, at)
-    if _alive(step, subscription).status == "incomplete":
+    if alive(step, subscription).status == "incomplete":
         raise Refused("an incomplete subscription expires by itself")
     end_subscription(step, subscription, "cancellation_requested")
     return step.done(subscription)
 
 
 def _may_schedule_end(step: Step, id_: str) -> Subscription:
-    sub = _alive(step, id_)
+    sub = alive(step, id_)
     if sub.status not in ("active", "trialing", "past_due") or sub.cancel_at is not None:
         raise Refused("this subscription cannot be scheduled to end")
     if pending_items(step, id_):
@@ -272,7 +154,7 @@ def cancel_at_period_end(world: World, at: int, subscription: str) -> Outcome:
 def keep(world: World, at: int, subscription: str) -> Outcome:
     """The customer thinks again before the end."""
     step = Step(world, at)
-    sub = _alive(step, subscription)
+    sub = alive(step, subscription)
     if sub.cancel_at is None:
         raise Refused("no cancellation is scheduled")
     change_subscription(
@@ -286,7 +168,7 @@ def pause_collection(
 ) -> Outcome:
     """Stop collecting while the status stays; not to be confused with the status `paused`."""
     step = Step(world, at)
-    if _alive(step, subscription).status not in ("active", "trialing"):
+    if alive(step, subscription).status not in ("active", "trialing"):
         raise Refused("collection is paused only for a subscription in good standing")
     change_subscription(step, subscription, pause_collection=behavior, pause_resumes_at=resumes_at)
     return step.done(subscription)
@@ -294,7 +176,7 @@ def pause_collection(
 
 def resume_collection(world: World, at: int, subscription: str) -> Outcome:
     step = Step(world, at)
-    if _alive(step, subscription).pause_collection is None:
+    if alive(step, subscription).pause_collection is None:
         raise Refused("collection is not paused")
     change_subscription(step, subscription, pause_collection=None, pause_resumes_at=None)
     return step.done(subscription)
@@ -302,7 +184,7 @@ def resume_collection(world: World, at: int, subscription: str) -> Outcome:
 
 def pause(world: World, at: int, subscription: str) -> Outcome:
     step = Step(world, at)
-    sub = _alive(step, subscription)
+    sub = alive(step, subscription)
     if sub.status != "active" or sub.cancel_at is not None or pending_items(step, sub.id):
         raise Refused("only an active subscription without loose ends is paused here")
     pause_subscription(step, subscription, "pause_requested")
@@ -312,7 +194,7 @@ def pause(world: World, at: int, subscription: str) -> Outcome:
 def resume(world: World, at: int, subscription: str) -> Outcome:
     """Go on after a pause with a new period from now, paid now."""
     step = Step(world, at)
-    sub = _alive(step, subscription)
+    sub = alive(step, subscription)
     if sub.status != "paused" or collection.card_for(step, sub) is None:
         raise Refused("only a paused subscription with a card is resumed")
     interval = step.get(Price, sub.items[0].price).interval
@@ -332,5 +214,5 @@ def resume(world: World, at: int, subscription: str) -> Outcome:
     )
     step.tell("customer.subscription.resumed", sub.id)
     step.tell("invoice.created", invoice.id)
-    _collect_now(step, invoice.id, sub)
+    collection.collect_now(step, invoice.id, sub)
     return step.done(sub.id)

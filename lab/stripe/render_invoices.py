@@ -1,157 +1,14 @@
-"""Bodies of what is owed: subscriptions, invoices and their lines, invoice payments, credit notes."""
+"""Bodies of what is billed: invoices and their lines, waiting items, invoice payments."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from lab.stripe.model import (
-    CreditNote,
-    Customer,
-    Invoice,
-    InvoiceItem,
-    InvoicePayment,
-    Item,
-    Line,
-    Object,
-    Price,
-    Subscription,
-    TaxRate,
-)
-from lab.stripe.render_catalog import address, plan, price, tax_rate
-
-Body = dict[str, Any]
-Objects = Mapping[str, Object]
-SELF = {"type": "self"}
-
-
-def listed(data: list[Body], url: str) -> Body:
-    return {"object": "list", "data": data, "has_more": False, "total_count": len(data), "url": url}
-
-
-def _price(objects: Objects, id_: str) -> Price:
-    found = objects[id_]
-    assert isinstance(found, Price)
-    return found
-
-
-def _customer(objects: Objects, id_: str) -> Customer:
-    found = objects[id_]
-    assert isinstance(found, Customer)
-    return found
-
-
-def _rates(objects: Objects, id_: str | None) -> list[Body]:
-    found = objects[id_] if id_ else None
-    return [tax_rate(found, objects)] if isinstance(found, TaxRate) else []
-
-
-def subscription(it: Subscription, objects: Objects) -> Body:
-    first = it.items[0]
-    return {
-        "id": it.id,
-        "object": "subscription",
-        "application": None,
-        "application_fee_percent": None,
-        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
-        "billing_cycle_anchor": it.billing_cycle_anchor,
-        "billing_cycle_anchor_config": None,
-        "billing_mode": {
-            "flexible": {"proration_discounts": "included"},
-            "type": "flexible",
-            "updated_at": it.created,
-        },
-        "billing_schedules": [],
-        "billing_thresholds": None,
-        "cancel_at": it.cancel_at,
-        "cancel_at_period_end": it.cancel_at_period_end,
-        "canceled_at": it.canceled_at,
-        "cancellation_details": {
-            "comment": it.cancellation.comment,
-            "feedback": it.cancellation.feedback,
-            "reason": it.cancellation.reason,
-        },
-        "collection_method": "charge_automatically",
-        "created": it.created,
-        "currency": it.currency,
-        "customer": it.customer,
-        "customer_account": None,
-        "days_until_due": None,
-        "default_payment_method": it.default_payment_method,
-        "default_source": None,
-        "default_tax_rates": _rates(objects, _customer(objects, it.customer).tax_rate),
-        "description": None,
-        "discounts": [it.discount.id] if it.discount else [],
-        "ended_at": it.ended_at,
-        "invoice_settings": {"account_tax_ids": None, "issuer": SELF},
-        "items": listed(
-            [_item(item, it, objects) for item in it.items],
-            f"/v1/subscription_items?subscription={it.id}",
-        ),
-        "latest_invoice": it.latest_invoice,
-        "livemode": False,
-        "managed_payments": None,
-        "metadata": {},
-        "next_pending_invoice_item_invoice": None,
-        "on_behalf_of": None,
-        "pause_collection": _pause_collection(it),
-        "payment_settings": {
-            "payment_method_options": None,
-            "payment_method_types": None,
-            "save_default_payment_method": "on_subscription",
-        },
-        "pending_invoice_item_interval": None,
-        "pending_setup_intent": None,
-        "pending_update": None,
-        # Still sent, no longer documented; see facts/stripe.md §7.
-        "plan": plan(_price(objects, first.price)),
-        "quantity": first.quantity,
-        "schedule": None,
-        "start_date": it.created,
-        "status": it.status,
-        "status_details": _paused(it),
-        "test_clock": None,
-        "transfer_data": None,
-        "trial_end": it.trial_end,
-        "trial_settings": {"end_behavior": {"missing_payment_method": it.missing_payment_method}},
-        "trial_start": it.trial_start,
-    }
-
-
-def _item(item: Item, sub: Subscription, objects: Objects) -> Body:
-    sold = _price(objects, item.price)
-    return {
-        "id": item.id,
-        "object": "subscription_item",
-        "billing_thresholds": None,
-        "created": item.created,
-        "current_period_end": item.period_end,
-        "current_period_start": item.period_start,
-        "discounts": [],
-        "metadata": {},
-        "plan": plan(sold),
-        "price": price(sold, objects),
-        "quantity": item.quantity,
-        "subscription": sub.id,
-        "tax_rates": [],
-    }
-
-
-def _pause_collection(it: Subscription) -> Body | None:
-    if it.pause_collection is None:
-        return None
-    return {"behavior": it.pause_collection, "resumes_at": it.pause_resumes_at}
-
-
-def _paused(it: Subscription) -> Body | None:
-    if it.status != "paused":
-        return None
-    why = {"subscription": {"type": it.paused_why}, "transitioned_at": it.paused_at, "type": "subscription"}
-    return {"paused": why}
+from lab.stripe.model import Invoice, InvoiceItem, InvoicePayment, Line
+from lab.stripe.render_catalog import address
+from lab.stripe.render_parts import SELF, Body, Objects, customer_of, listed, rates_of
 
 
 def invoice(it: Invoice, objects: Objects) -> Body:
-    buyer = _customer(objects, it.customer)
+    buyer = customer_of(objects, it.customer)
     return {
         "id": it.id,
         "object": "invoice",
@@ -192,7 +49,7 @@ def invoice(it: Invoice, objects: Objects) -> Body:
         "customer_tax_ids": [],
         "default_payment_method": None,
         "default_source": None,
-        "default_tax_rates": _rates(objects, it.tax_rate),
+        "default_tax_rates": rates_of(objects, it.tax_rate),
         "description": None,
         "discounts": [it.discount] if it.discount else [],
         "due_date": None,
@@ -357,7 +214,7 @@ def invoice_item(it: InvoiceItem, objects: Objects) -> Body:
         "proration_details": {"discount_amounts": []},
         "quantity": line.quantity,
         "quantity_decimal": str(line.quantity),
-        "tax_rates": _rates(objects, None),
+        "tax_rates": rates_of(objects, None),
         "test_clock": None,
     }
 
@@ -377,84 +234,3 @@ def invoice_payment(it: InvoicePayment, _objects: object) -> Body:
         "status": it.status,
         "status_transitions": {"canceled_at": it.canceled_at, "paid_at": it.paid_at},
     }
-
-
-def credit_note(it: CreditNote, objects: Objects) -> Body:
-    net = it.amount - it.tax
-    subtotal = it.amount if it.tax_inclusive else net
-    taxes = [_credited_tax(it)] if it.tax_rate else []
-    return {
-        "id": it.id,
-        "object": "credit_note",
-        "amount": it.amount,
-        "amount_shipping": 0,
-        "created": it.created,
-        "currency": it.currency,
-        "customer": it.customer,
-        "customer_account": None,
-        "customer_balance_transaction": None,
-        "discount_amount": 0,
-        "discount_amounts": [],
-        "effective_at": it.created,
-        "invoice": it.invoice,
-        "lines": listed([_credit_line(it, subtotal, taxes)], f"/v1/credit_notes/{it.id}/lines"),
-        "livemode": False,
-        "memo": None,
-        "metadata": {},
-        "number": it.number,
-        "out_of_band_amount": None,
-        "pdf": f"https://pay.stripe.com/credit_notes/acct_lab/{it.id}/pdf?s=ap",
-        "post_payment_amount": it.post_payment_amount,
-        "pre_payment_amount": it.pre_payment_amount,
-        "pretax_credit_amounts": [],
-        "reason": it.reason,
-        "refunds": _refunds(it),
-        "shipping_cost": None,
-        "status": it.status,
-        "subtotal": subtotal,
-        "subtotal_excluding_tax": net,
-        "total": it.amount,
-        "total_excluding_tax": net,
-        "total_taxes": taxes,
-        "type": "pre_payment" if it.pre_payment_amount else "post_payment",
-        "voided_at": it.voided_at,
-    }
-
-
-def _credited_tax(it: CreditNote) -> Body:
-    return {
-        "amount": it.tax,
-        "tax_behavior": "inclusive" if it.tax_inclusive else "exclusive",
-        "tax_rate_details": {"tax_rate": it.tax_rate},
-        "taxability_reason": "not_available",
-        "taxable_amount": it.amount - it.tax,
-        "type": "tax_rate_details",
-    }
-
-
-def _credit_line(it: CreditNote, subtotal: int, taxes: list[Body]) -> Body:
-    return {
-        "id": it.line,
-        "object": "credit_note_line_item",
-        "amount": subtotal,
-        "description": "Credit",
-        "discount_amount": 0,
-        "discount_amounts": [],
-        "invoice_line_item": it.invoice_line,
-        "livemode": False,
-        "metadata": {},
-        "pretax_credit_amounts": [],
-        "quantity": 1,
-        "tax_rates": [],
-        "taxes": taxes,
-        "type": "invoice_line_item" if it.invoice_line else "custom_line_item",
-        "unit_amount": subtotal,
-        "unit_amount_decimal": str(subtotal),
-    }
-
-
-def _refunds(it: CreditNote) -> list[Body]:
-    if it.refund is None:
-        return []
-    paid_back = {"amount_refunded": it.post_payment_amount, "refund": it.refund}
-    return [{**paid_back, "payment_record_refund": None, "type": "refund"}]
