@@ -98,6 +98,11 @@ def lab(*words: object, seconds: float = DEADLINE_SECONDS) -> subprocess.Complet
     return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=seconds, env=plain())
 
 
+def hear_ctrl_c() -> None:
+    """A shell that runs the tests in the background has them, and so their children, ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def plain() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith("MILLRACE_LAB_")}
 
@@ -309,7 +314,14 @@ with owned(Path(sys.argv[1]), say=lambda line: None, native=True):
 def own_it(folder: Path) -> subprocess.Popen[str]:
     """A process that owns the stack until its standard input closes."""
     command = [sys.executable, "-c", OWNER, str(folder)]
-    owner = subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    owner = subprocess.Popen(
+        command,
+        cwd=CHECKOUT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_ctrl_c,
+    )
     assert owner.stdout
     assert owner.stdout.readline() == "serving\n"
     return owner
@@ -357,7 +369,7 @@ def test_the_commands_tell_and_exit_as_scripts_expect(own: Path) -> None:
     assert lab("logs", at).returncode == 1
     started = lab("up", "--json", at)
     assert started.returncode == 0
-    assert "kafka: native: Apache Kafka" in started.stderr
+    assert "kafka: " in started.stderr
     stack = json.loads(started.stdout)
     assert set(stack) == {"postgres", "kafka", "taken", "brokers"}
     assert json.loads(lab("status", "--json", at).stdout) == stack
@@ -366,6 +378,35 @@ def test_the_commands_tell_and_exit_as_scripts_expect(own: Path) -> None:
     assert lab("down", at).returncode == 0
     assert lab("status", at).returncode == 1
     assert lab("down", "--wipe", at).returncode == 0
+
+
+def test_ctrl_c_in_the_middle_of_up_leaves_nothing(own: Path) -> None:
+    starting = subprocess.Popen(
+        [sys.executable, "-m", "lab", "up", f"--folder={own}"],
+        cwd=CHECKOUT,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=without_docker(own.parent),
+        preexec_fn=hear_ctrl_c,
+    )
+    assert starting.stderr
+    with starting.stderr as told:
+        assert any(line.startswith("kafka: native") for line in told)  # so PostgreSQL serves already
+        begun = Process.of(postgres.Server.at(own).pid)
+        starting.send_signal(signal.SIGINT)
+        assert "stopping what was started\n" in told
+    assert starting.wait(DEADLINE_SECONDS) == 130
+    assert begun
+    assert not begun.alive()
+    every = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True)
+    assert f"{own}/" not in every.stdout  # nor a broker that had no record yet
+
+
+def without_docker(folder: Path) -> dict[str, str]:
+    """An environment whose Docker has no engine."""
+    (folder / "docker").write_text("#!/bin/sh\nexit 1\n")
+    (folder / "docker").chmod(0o755)
+    return {**plain(), "PATH": f"{folder}:{os.environ['PATH']}"}
 
 
 @pytest.mark.parametrize(
@@ -379,7 +420,9 @@ def test_a_wrong_command_line_is_exit_code_2(words: list[str]) -> None:
 
 def test_logs_follow_what_is_added(folder: Path, running: Stack) -> None:
     command = [sys.executable, "-m", "lab", "logs", "postgres", "-f", "-n", "1", f"--folder={folder}"]
-    follower = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, env=plain())
+    follower = subprocess.Popen(
+        command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, env=plain(), preexec_fn=hear_ctrl_c
+    )
     assert follower.stdout
     with follower.stdout as shown:
         assert shown.readline()  # the last line so far: from here on it follows
