@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
+import aiohttp
 import orjson
 import stripe
 
@@ -36,7 +36,13 @@ class Sender:
     """
 
     def __init__(
-        self, http: httpx.AsyncClient, url: str, secret: str, clock: Clock, *, give_up_seconds: float = 120.0
+        self,
+        http: aiohttp.ClientSession,
+        url: str,
+        secret: str,
+        clock: Clock,
+        *,
+        give_up_seconds: float = 120.0,
     ) -> None:
         self.http, self.url, self.secret, self.clock = http, url, secret, clock
         self.give_up_seconds = give_up_seconds
@@ -59,14 +65,15 @@ class Sender:
         headers = {"content-type": "application/json; charset=utf-8", "stripe-signature": signature}
         self.sent.deliveries += 1
         try:
-            answer = await self.http.post(self.url, content=body, headers=headers)
-        except httpx.TransportError:
+            async with self.http.post(self.url, data=body, headers=headers) as answer:
+                reason = await answer.text()
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
             return False
-        if answer.is_success:
+        if answer.ok:
             self.sent.acknowledged.add(event_id)
-        elif answer.status_code < 500:
-            self.sent.refused.append((event_id, answer.status_code, answer.text[:200]))
-        return answer.status_code < 500
+        elif answer.status < 500:
+            self.sent.refused.append((event_id, answer.status, reason[:200]))
+        return answer.status < 500
 
     async def send_all(
         self, bodies: Iterable[tuple[bytes, str]], *, at_once: int = 32, progress: Progress | None = None
@@ -88,8 +95,9 @@ class Sender:
 @asynccontextmanager
 async def sender(url: str, secret: str, clock: Clock, *, at_once: int = 32) -> AsyncIterator[Sender]:
     """A sender with its connections."""
-    limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once)
-    async with httpx.AsyncClient(limits=limits, timeout=30.0) as http:
+    connector = aiohttp.TCPConnector(limit=at_once)
+    timeout = aiohttp.ClientTimeout(total=30)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
         yield Sender(http, url, secret, clock)
 
 

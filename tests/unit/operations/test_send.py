@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-import httpx
+import aiohttp
 import pytest
 import stripe
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from millrace.clock import FrozenClock
 from millrace.errors import Misconfigured
@@ -56,54 +59,63 @@ def test_a_mistake_in_the_file_names_its_place_and_what_was_expected(text: bytes
     assert str(problem.value) == sentence
 
 
-def sender(answer: Callable[[httpx.Request], httpx.Response]) -> Sender:
-    http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-    return Sender(http, "http://localhost/hook", SECRET, FrozenClock(NOW), give_up_seconds=5)
+class Door:
+    """A real HTTP server that answers what the test says, in order; the last answer stays."""
+
+    def __init__(self, *answers: web.Response | None) -> None:
+        self.answers = list(answers)
+        self.requests: list[tuple[str, bytes]] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.requests.append((request.headers["stripe-signature"], await request.read()))
+        following = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if following is None:
+            assert request.transport
+            request.transport.abort()  # the connection breaks instead of an answer
+            return web.Response()
+        return web.Response(status=following.status, text=following.text)
+
+    @asynccontextmanager
+    async def sender(self, *, give_up_seconds: float = 5) -> AsyncIterator[Sender]:
+        application = web.Application()
+        application.router.add_post("/hook", self.answer)
+        async with TestServer(application) as server, aiohttp.ClientSession() as http:
+            clock = FrozenClock(NOW)
+            yield Sender(http, str(server.make_url("/hook")), SECRET, clock, give_up_seconds=give_up_seconds)
 
 
-async def test_every_attempt_is_signed_for_the_clock_in_use() -> None:
-    def check(request: httpx.Request) -> httpx.Response:
-        header = request.headers["stripe-signature"]
-        assert header.startswith(f"t={int(NOW.timestamp())},")
-        stripe.WebhookSignature.verify_header(request.content.decode(), header, SECRET)
-        return httpx.Response(200)
-
-    made = sender(check)
-    await made.send(b'{"id":"evt_1"}', "evt_1")
-    assert made.sent.acknowledged == {"evt_1"}
-    await made.http.aclose()
+async def test_every_delivery_is_signed_for_the_clock_in_use() -> None:
+    door = Door(web.Response())
+    async with door.sender() as sender:
+        await sender.send(b'{"id":"evt_1"}', "evt_1")
+    assert sender.sent.acknowledged == {"evt_1"}
+    [(header, body)] = door.requests
+    assert header.startswith(f"t={int(NOW.timestamp())},")
+    assert stripe.WebhookSignature.verify_header(body.decode(), header, SECRET)
 
 
 async def test_503_and_a_broken_connection_are_tried_again_until_acknowledged() -> None:
-    answers: list[httpx.Response | Exception] = [
-        httpx.Response(503),
-        httpx.ConnectError("refused"),
-        httpx.Response(200),
-    ]
-
-    def answer(_: httpx.Request) -> httpx.Response:
-        following = answers.pop(0)
-        if isinstance(following, Exception):
-            raise following
-        return following
-
-    made = sender(answer)
-    await made.send(b"{}", "evt_1")
-    assert (made.sent.acknowledged, made.sent.retries, made.sent.deliveries) == ({"evt_1"}, 2, 3)
-    await made.http.aclose()
+    async with Door(web.Response(status=503), None, web.Response()).sender() as sender:
+        await sender.send(b"{}", "evt_1")
+    assert (sender.sent.acknowledged, sender.sent.retries, sender.sent.deliveries) == ({"evt_1"}, 2, 3)
 
 
 async def test_400_is_final_and_its_reason_is_kept() -> None:
-    made = sender(lambda _: httpx.Response(400, text='{"error": "no signature matches"}'))
-    await made.send(b"{}", "evt_1")
-    assert made.sent.refused == [("evt_1", 400, '{"error": "no signature matches"}')]
-    assert made.sent.acknowledged == set()
-    await made.http.aclose()
+    async with Door(web.Response(status=400, text="no signature matches")).sender() as sender:
+        await sender.send(b"{}", "evt_1")
+    assert sender.sent.refused == [("evt_1", 400, "no signature matches")]
+    assert sender.sent.acknowledged == set()
 
 
 async def test_a_door_that_stays_shut_is_an_error_and_not_a_silence() -> None:
-    made = sender(lambda _: httpx.Response(503))
-    made.give_up_seconds = 0.2
-    with pytest.raises(TimeoutError):
-        await made.send(b"{}", "evt_1")
-    await made.http.aclose()
+    async with Door(web.Response(status=503)).sender(give_up_seconds=0.2) as sender:
+        with pytest.raises(TimeoutError):
+            await sender.send(b"{}", "evt_1")
+
+
+async def test_many_are_delivered_side_by_side_each_once() -> None:
+    door = Door(web.Response())
+    ids = [f"evt_{n}" for n in range(100)]
+    async with door.sender() as sender:
+        await sender.send_all([(b"{}", id_) for id_ in ids], at_once=8)
+    assert (sender.sent.acknowledged, len(door.requests)) == (set(ids), 100)
