@@ -77,7 +77,8 @@ class Service:
 
     def wipe(self) -> None:
         self._compose("rm", "--stop", "--force", self.name)
-        self._docker("volume", "rm", "--force", f"{self._project}_{self.name}")  # Compose removes unnamed ones only
+        # Compose would remove volumes without a name only.
+        self._docker("volume", "rm", "--force", f"{self._project}_{self.name}")
 
     def logs(self) -> list[Path]:
         """Docker keeps them; written to a file here so that there is one way to read logs."""

@@ -9,5 +9,5 @@ class StackError(Exception):
     """The stack cannot do what was asked."""
 
 
-class MissingPiece(StackError):  # noqa: N818  (named for what it tells: a piece is missing)
+class MissingPiece(StackError):
     """A program is not on this machine, and we may not install it."""

@@ -10,7 +10,6 @@ import functools
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
@@ -128,10 +127,11 @@ class Broker:
             command = self._command("kafka.Kafka", self.home / "server.properties")
             launch(command, log=self.log, record=self.home / "process.json")
         if wait:
-            self.wait(lambda: wire.kafka_answers(LOOPBACK, self.ports.clients))
+            self.wait(brokers=1)
 
-    def wait(self, ready: Callable[[], bool]) -> None:
-        came = wait_until(lambda: not self.running() or ready(), READY_SECONDS)
+    def wait(self, *, brokers: int) -> None:
+        """Until it serves, and knows of so many brokers. Raises: StackError, naming its log."""
+        came = wait_until(lambda: not self.running() or self.answers(brokers), READY_SECONDS)
         if not self.running():
             raise StackError(f"Kafka broker {self.node} ended instead of starting; see {self.log}")
         if not came:
@@ -141,14 +141,15 @@ class Broker:
 
     def stop(self) -> None:
         """A clean stop: leadership handed over, logs closed."""
-        if process := self.process():
-            process.end(SIGTERM, within_seconds=STOP_SECONDS)
-        self._keep_class_archive()
+        process = self.process()
+        if process is None or process.end(SIGTERM, within_seconds=STOP_SECONDS):
+            self._keep_class_archive()
 
     def kill(self) -> None:
         """SIGKILL; returns when the process is gone."""
         if process := self.process():
             process.end(SIGKILL, within_seconds=10)
+        self._fresh_archive.unlink(missing_ok=True)  # it may be half written
 
     def format(self, every: list[Ports]) -> None:
         """Writes the settings, and on a new data folder the identity that Kafka asks for."""
@@ -185,12 +186,15 @@ class Broker:
         if kafka.classes.exists():
             return [f"-XX:SharedArchiveFile={kafka.classes}"]
         writes = self.node == 1 and os.access(kafka.folder, os.W_OK)  # the cache may be somebody else's
-        return [f"-XX:ArchiveClassesAtExit={self.home}/kafka.jsa"] if writes else []
+        return [f"-XX:ArchiveClassesAtExit={self._fresh_archive}"] if writes else []
 
     def _keep_class_archive(self) -> None:
-        fresh = self.home / "kafka.jsa"
-        if fresh.exists():
-            shutil.move(fresh, _runtime()[1].classes)
+        if self._fresh_archive.exists():
+            shutil.move(self._fresh_archive, _runtime()[1].classes)
+
+    @property
+    def _fresh_archive(self) -> Path:
+        return self.home / "kafka.jsa"
 
 
 @dataclass(slots=True)
@@ -259,7 +263,7 @@ class Cluster:
                 broker.format(ports)
                 broker.start(wait=False)
         for broker in self.brokers:
-            broker.wait(lambda broker=broker: broker.answers(len(self.brokers)))  # type: ignore[misc]
+            broker.wait(brokers=len(self.brokers))
 
     def stop(self) -> None:
         """All at once: one after another, the last ones would wait for a controller that is gone."""
