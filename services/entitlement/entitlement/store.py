@@ -55,7 +55,7 @@ async def load(tx: Transaction, keys: Sequence[str]) -> dict[str, Customer]:
     subscriptions: dict[str, dict[str, tuple[Snapshot, ...]]] = {_key(row): {} for row in rows}
     restrictions: dict[str, dict[str, Restriction]] = {_key(row): {} for row in rows}
     for row in await tx.fetch(LOAD_SUBSCRIPTIONS, *wanted):
-        subscriptions[_key(row)][row["subscription"]] = tuple(map(_snapshot, row["recent"]))
+        subscriptions[_key(row)][row["subscription"]] = tuple(map(_snapshot, row["recent"]["snapshots"]))
     for row in await tx.fetch(LOAD_RESTRICTIONS, *wanted):
         restrictions[_key(row)][row["invoice"]] = _restriction(row)
     return {
@@ -278,7 +278,7 @@ def _history_columns(changes: Sequence[Applied[Customer]]) -> list[list[Any]]:
 
 def _subscription_row(stands: newer.Standing, recent: Sequence[Snapshot]) -> tuple[Any, ...]:
     head, shape = stands.head, stands.head.after
-    plain = [_plain_snapshot(s) for s in recent]
+    plain = {"snapshots": [_plain_snapshot(s) for s in recent]}  # an object: a list would become array cells
     return (
         shape.status, _at(shape.cancels_at), _at(shape.trial_end), _at(shape.ended_at),
         shape.pause_collection, _at(head.created), head.event, stands.doubt, plain,

@@ -1,0 +1,144 @@
+"""A catalog with a mistake names file, line and fix; and the version that runs goes on running."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from entitlement import metrics
+from entitlement.catalog import Watched, read
+from lab.stripe import plans
+from millrace.clock import FrozenClock
+from millrace.errors import Misconfigured
+from tests.unit.entitlement.telling import CATALOG
+
+GOOD = """\
+version: "1"
+effective_from: 2026-01-01T00:00:00Z
+features:
+  boards: {kind: limit}
+  sso: {kind: switch, when_restricted: keep}
+plans:
+  team:
+    prices: [price_1]
+    lookup_keys: [team_monthly]
+    features: {boards: 10}
+  scale:
+    products: [prod_scale]
+    features: {boards: unlimited, sso: true}
+"""
+# what is written instead of what → line, what the message must say
+MISTAKES = {
+    "unknown key": ("version:", "versoin:", 1, "unknown key 'versoin'; use version,"),
+    "missing key": ('version: "1"\n', "", 1, "'version' is missing; add `version:`"),
+    "version is a number": (
+        'version: "1"',
+        "version: 1",
+        1,
+        'version: 1 is not a text; write it in "quotes"',
+    ),
+    "no instant": (
+        "2026-01-01T00:00:00Z",
+        "soon",
+        2,
+        "effective_from: 'soon' is not an instant; write 2026-",
+    ),
+    "no day": ("2026-01-01T00:00:00Z", "2026-02-31", 2, "effective_from: cannot be read"),
+    "unknown kind": (
+        "kind: limit",
+        "kind: lmit",
+        4,
+        "features.boards.kind: 'lmit' is not known; use switch or",
+    ),
+    "unknown policy": ("keep", "kep", 5, "'kep' is not known; use deny or keep"),
+    "feature without kind": ("{kind: limit}", "{}", 4, "features.boards: 'kind' is missing"),
+    "features is a list": ("{boards: 10}", "[boards]", 10, "plans.team.features: is not a mapping"),
+    "unknown feature": ("{boards: 10}", "{boadrs: 10}", 10, "no such feature; declare it under `features:`"),
+    "limit is a word": ("{boards: 10}", "{boards: many}", 10, "'many' is not a limit; write a whole number"),
+    "limit is negative": ("{boards: 10}", "{boards: -1}", 10, "-1 is not a limit"),
+    "limit is a switch": ("{boards: 10}", "{boards: true}", 10, "True is not a limit"),
+    "limit is a fraction": ("{boards: 10}", "{boards: 1.5}", 10, "1.5 is not a limit"),
+    "limit is a list": ("{boards: 10}", "{boards: [10]}", 10, "is not a single value"),
+    "switch is a number": ("sso: true", "sso: 1", 13, "1 is not a switch; write true or false"),
+    "prices is a word": ("[price_1]", "price_1", 8, "plans.team.prices: is not a list; write [a, b]"),
+    "price is a number": ("[price_1]", "[7]", 8, "7 is not a text"),
+    "price twice": (
+        "[team_monthly]",
+        "[price_1]",
+        9,
+        "'price_1' belongs to plan 'team' already; name it once",
+    ),
+    "plan twice": ("  scale:", "  team:", 11, "'team' is given twice; remove one of them"),
+    "bad YAML": ("[price_1]", "[price_1", 9, "not YAML: "),
+    "tab": ("  boards:", "\tboards:", 4, "not YAML: "),
+    "empty": (GOOD, "", 1, "is empty; begin with `version:`"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_names_file_line_and_fix_and_the_running_version_stays(
+    mistake: str, tmp_path: Path
+) -> None:
+    old, new, line, says = MISTAKES[mistake]
+    path = written(tmp_path, GOOD)
+    watched = Watched(path, FrozenClock(datetime(2026, 7, 1, tzinfo=UTC)))
+    bad = written(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(Misconfigured) as refused:
+        read(bad)
+    assert str(refused.value).startswith(f"{path}:{line}: ")
+    assert says in str(refused.value)
+    assert watched.current().version == "1"
+    assert metrics.CATALOG_INVALID._value.get() == 1
+    written(tmp_path, GOOD.replace('"1"', '"2"'))
+    assert watched.current().version == "2"
+    assert metrics.CATALOG_INVALID._value.get() == 0
+
+
+def written(folder: Path, text: str) -> Path:
+    """A file with a time stamp of its own, however fast the test writes."""
+    path = folder / "catalog.yaml"
+    stamp = path.stat().st_mtime_ns + 1_000_000 if path.exists() else 1_000_000_000
+    path.write_text(text)
+    os.utime(path, ns=(stamp, stamp))
+    return path
+
+
+def test_a_service_does_not_start_with_a_bad_or_missing_file(tmp_path: Path) -> None:
+    clock = FrozenClock(datetime(2026, 7, 1, tzinfo=UTC))
+    with pytest.raises(Misconfigured, match="'versoin'"):
+        Watched(written(tmp_path, GOOD.replace("version", "versoin")), clock)
+    with pytest.raises(Misconfigured, match=r"nowhere\.yaml:1: cannot be read"):
+        Watched(tmp_path / "nowhere.yaml", clock)
+
+
+def test_a_version_waits_for_its_time(tmp_path: Path) -> None:
+    clock = FrozenClock(datetime(2026, 7, 1, tzinfo=UTC))
+    watched = Watched(written(tmp_path, GOOD), clock)
+    written(tmp_path, GOOD.replace('"1"', '"2"').replace("2026-01-01", "2026-07-02"))
+    assert watched.current().version == "1"
+    clock.at += timedelta(days=1)
+    assert watched.current().version == "2"
+    with pytest.raises(Misconfigured, match="has not come yet"):
+        Watched(watched.path, FrozenClock(datetime(2026, 7, 1, tzinfo=UTC)))
+
+
+def test_other_content_under_the_same_version_is_refused(tmp_path: Path) -> None:
+    watched = Watched(written(tmp_path, GOOD), FrozenClock(datetime(2026, 7, 1, tzinfo=UTC)))
+    written(tmp_path, GOOD.replace("boards: 10", "boards: 99"))
+    assert watched.current().plans["team"].gives == {"boards": 10}
+    assert metrics.CATALOG_INVALID._value.get() == 1
+
+
+def test_a_file_that_disappears_leaves_the_running_version(tmp_path: Path) -> None:
+    watched = Watched(written(tmp_path, GOOD), FrozenClock(datetime(2026, 7, 1, tzinfo=UTC)))
+    watched.path.unlink()
+    assert watched.current().version == "1"
+
+
+def test_the_companys_catalog_sells_exactly_what_the_engine_sells() -> None:
+    sold = {price.lookup_key for price in plans.prices(0)}
+    assert set(CATALOG.by_price) == sold
+    assert set(CATALOG.by_product) == {product.id for product in plans.products(0)}
