@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dunning import domain, store
-from dunning.domain import Case, Changed, Policies, Told
+from dunning.domain import Changed, Departed, Policies, Told
+from dunning.store import State
 from millrace.consumer import Apply, Decision, Fold, applied, noop
+from millrace.errors import Poison
 from millrace.events import Event, stripe
 from millrace.events.ours import DunningTimerDue
 
 
 def key(event: Event) -> str | None:
-    """The case an event belongs to: account/invoice. A payment intent that names no invoice has none."""
-    invoice = INVOICE_OF[event.type](event)
-    return f"{event.account}/{invoice}" if invoice else None
+    """The case an event belongs to: account/invoice. A payment intent that names no invoice has none;
+    a deleted customer is a state of its own, account/customer.
+    """
+    id_ = KEY_OF[event.type](event)
+    return f"{event.account}/{id_}" if id_ else None
 
 
 def _itself(event: Event) -> str | None:
@@ -45,14 +49,16 @@ TELLS: dict[str, tuple[Callable[[Event], str | None], Callable[[Event], Told]]] 
     "millrace.dunning.timer.due":           (_timed,      domain.timer_due),
 }  # fmt: skip
 
-INVOICE_OF = {type_: invoice for type_, (invoice, _) in TELLS.items()}
+KEY_OF = {**{type_: invoice for type_, (invoice, _) in TELLS.items()}, "stripe.customer.deleted": _itself}
 
 
-def _rule(tell: Callable[[Event], Told]) -> Apply[Case, Policies]:
+def _rule(tell: Callable[[Event], Told]) -> Apply[State, Policies]:
     """A reading of an event as a rule of the consumer: read, join, decide."""
 
-    def rule(case: Case | None, event: Event, policies: Policies) -> Decision[Case]:
-        invoice = INVOICE_OF[event.type](event) or ""
+    def rule(case: State | None, event: Event, policies: Policies) -> Decision[State]:
+        if isinstance(case, Departed):
+            raise Poison(f"{event.subject} is a customer, not an invoice")
+        invoice = KEY_OF[event.type](event) or ""
         ruling = domain.ruled(case, invoice, tell(event), event, policies)
         if isinstance(ruling, Changed):
             return applied(ruling.case, ruling.case.standing.reason, *ruling.announces)
@@ -61,14 +67,23 @@ def _rule(tell: Callable[[Event], Told]) -> Apply[Case, Policies]:
     return rule
 
 
-def fold(policies: Callable[[], Policies]) -> Fold[Case, Policies]:
+def _departed(_: State | None, event: Event, __: Policies) -> Decision[State]:
+    """A deleted customer. One event can change one state, so saving it sets a timer for each open case."""
+    gone = Departed(event.account, stripe.text(stripe.object_of(event), "id"), event.time)
+    return applied(gone, "the customer was deleted: open cases will be closed")
+
+
+def fold(policies: Callable[[], Policies]) -> Fold[State, Policies]:
     """The consumer. `policies` is asked once a batch, so that a changed file takes effect between batches."""
     return Fold(
         "dunning",
-        apply={type_: _rule(tell) for type_, (_, tell) in TELLS.items()},
+        apply={
+            **{type_: _rule(tell) for type_, (_, tell) in TELLS.items()},
+            "stripe.customer.deleted": _departed,
+        },
         key=key,
         load=store.load_cases,
-        save=store.save_cases,
+        save=store.save_states,
         rules=policies,
         ordered=True,
     )

@@ -9,12 +9,14 @@ from typing import Any
 
 import asyncpg
 
-from dunning.domain import Attempt, Case, Decline, End, Facts, Kind, Stage
+from dunning.domain import CUSTOMER_GONE, Attempt, Case, Decline, Departed, End, Facts, Kind, Stage
 from dunning.domain.case import Standing
 from millrace.consumer import TABLES, Applied, latest
 from millrace.errors import Retryable
 from millrace.events import instant
 from millrace.postgres import Connection, Schema, Series, Transaction
+
+State = Case | Departed  # what a key of dunning stands for: an invoice, or a customer who was deleted
 
 SCHEMA = Schema("dunning", (*TABLES, Series("dunning", "dunning.migrations")))
 
@@ -28,8 +30,8 @@ select c.*
 """
 
 
-async def load_cases(tx: Transaction, keys: Sequence[str]) -> Mapping[str, Case]:
-    """The cases of these keys (account/invoice)."""
+async def load_cases(tx: Transaction, keys: Sequence[str]) -> Mapping[str, State]:
+    """The cases of these keys (account/invoice). A customer who is gone needs no loading: gone is gone."""
     named = [key.partition("/") for key in keys]
     rows = await tx.fetch(LOAD_CASES, [n[0] for n in named], [n[2] for n in named])
     return {f"{row['account']}/{row['invoice']}": case_of(row) for row in rows}
@@ -60,6 +62,18 @@ returning 1
 """
 
 
+async def save_states(tx: Transaction, changes: Sequence[Applied[State]]) -> None:
+    """Keep what a batch changed: cases, their timers, and the customers who are gone. Raises: Retryable."""
+    cases = [Applied(c.key, c.event, c.state, c.reason) for c in changes if isinstance(c.state, Case)]
+    gone = [Applied(c.key, c.event, c.state, c.reason) for c in changes if isinstance(c.state, Departed)]
+    if cases:
+        await save_cases(tx, cases)
+    if gone:
+        await save_departed(tx, gone)
+    if cases or gone:
+        await close_departed(tx, [*cases, *gone])
+
+
 async def save_cases(tx: Transaction, changes: Sequence[Applied[Case]]) -> None:
     """Keep the last state of each case, and set the timer of each deadline.
 
@@ -79,6 +93,44 @@ async def save_cases(tx: Transaction, changes: Sequence[Applied[Case]]) -> None:
     if len(saved) != len(rows):
         raise Retryable("a case was changed by somebody else meanwhile", after=0.05)
     await set_timers(tx, list(last.values()))
+
+
+SAVE_DEPARTED = """
+-- Customers who are gone; they stay gone.
+insert into dunning.departed (account, customer, at)
+select * from unnest($1::text[], $2::text[], $3::timestamptz[])
+    on conflict (account, customer) do nothing
+"""
+
+
+async def save_departed(tx: Transaction, changes: Sequence[Applied[Departed]]) -> None:
+    rows = [(c.state.account, c.state.customer, c.state.at) for c in changes]
+    await tx.execute(SAVE_DEPARTED, *map(list, zip(*rows, strict=True)))
+
+
+CLOSE_DEPARTED = """
+-- A timer, due at once, for each open case of these customers, if they are gone.
+insert into dunning.timer (account, invoice, timer, customer, due_at, trace)
+select c.account, c.invoice, $4, c.customer, d.at, touched.trace
+  from (select distinct on (account, customer) *
+          from unnest($1::text[], $2::text[], $3::text[]) as t (account, customer, trace)
+         order by account, customer) as touched
+  join dunning.departed as d using (account, customer)
+  join dunning."case" as c using (account, customer)
+ where c.stage in ('open', 'grace', 'restricted', 'exhausted')
+    on conflict (account, invoice, timer) do nothing
+"""
+
+
+async def close_departed(tx: Transaction, changes: Sequence[Applied[Case] | Applied[Departed]]) -> None:
+    """See to it that no case of a customer who is gone stays open, whichever of the two came first."""
+    rows = {(c.state.account, _customer(c.state)): c.event.trace for c in changes}
+    accounts, customers = zip(*rows, strict=True)
+    await tx.execute(CLOSE_DEPARTED, list(accounts), list(customers), list(rows.values()), CUSTOMER_GONE)
+
+
+def _customer(state: State) -> str:
+    return state.customer if isinstance(state, Departed) else state.facts.customer
 
 
 SET_TIMERS = """

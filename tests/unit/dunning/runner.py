@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dunning.domain import Case, Kind, Policies, Policy
+from dunning.domain import Case, Departed, Kind, Policies, Policy
 from dunning.fold import fold
 from millrace.consumer import Decision
 from millrace.events import Event
@@ -26,8 +26,10 @@ FOLD = fold(lambda: POLICIES)
 
 
 def judge(case: Case | None, event: Event, policies: Policies = POLICIES) -> Decision[Case]:
-    """One event, decided."""
-    return FOLD.apply[event.type](case, event, policies)
+    """One event about an invoice, decided."""
+    decision = FOLD.apply[event.type](case, event, policies)
+    assert not isinstance(decision.state, Departed)
+    return Decision(decision.outcome, decision.reason, decision.state, decision.effects)
 
 
 def run(events: Sequence[Event], policies: Policies = POLICIES) -> dict[str, Case]:

@@ -57,6 +57,11 @@ def due_event(invoice: str, at: datetime) -> Event:
     return event_of(due)
 
 
+def customer_deleted(at: float) -> Event:
+    body = {"id": CUSTOMER, "object": "customer", "deleted": True}
+    return stripe_event("customer.deleted", body, day(at), "evt_gone")
+
+
 def stripe_event(type_: str, body: dict[str, Any], at: datetime, id: str) -> Event:
     whole = {
         "id": id,

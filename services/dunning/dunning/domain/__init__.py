@@ -9,14 +9,14 @@ case      facts and policy → stage, access, deadline; and what to announce whe
 Nothing here awaits, reads a clock or draws a random number: time arrives with the event.
 """
 
-from dunning.domain.case import Case, Changed, Ruling, Stage, Unchanged, ruled
+from dunning.domain.case import Case, Changed, Departed, Ruling, Stage, Unchanged, ruled
 from dunning.domain.decline import Decline, Kind, kind_of
 from dunning.domain.facts import Attempt, End, Facts
 from dunning.domain.policy import Access, Policies, Policy
 from dunning.domain.telling import (
+    CUSTOMER_GONE,
     Told,
     credited,
-    customer_gone,
     decline_learned,
     marked_uncollectible,
     paid,
@@ -27,11 +27,13 @@ from dunning.domain.telling import (
 )
 
 __all__ = [
+    "CUSTOMER_GONE",
     "Access",
     "Attempt",
     "Case",
     "Changed",
     "Decline",
+    "Departed",
     "End",
     "Facts",
     "Kind",
@@ -42,7 +44,6 @@ __all__ = [
     "Told",
     "Unchanged",
     "credited",
-    "customer_gone",
     "decline_learned",
     "kind_of",
     "marked_uncollectible",

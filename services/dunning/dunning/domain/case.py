@@ -61,6 +61,15 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
+class Departed:
+    """A customer who was deleted at Stripe: nobody is left to be dunned. Each of their cases is told by a timer."""
+
+    account: str
+    customer: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     """The event taught us something. `announces` is empty where nobody outside would notice."""
 

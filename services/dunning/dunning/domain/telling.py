@@ -11,6 +11,8 @@ from millrace.events.ours import DunningTimerDue
 
 Told = Facts | str
 
+CUSTOMER_GONE = "customer-gone"  # the timer that a deleted customer's open cases get, due at once
+
 # Why Stripe says that it marked an invoice uncollectible: status_details.uncollectible.reason, open-ended.
 ATTEMPTS_RAN_OUT = "max_payment_attempts"
 
@@ -116,14 +118,11 @@ def credited(event: Event) -> Told:
     return Facts(customer=_customer(note), end=End.CREDITED)
 
 
-def customer_gone() -> Facts:
-    """The customer was deleted at Stripe: nobody is left to be dunned."""
-    return Facts(end=End.CUSTOMER_GONE)
-
-
 def timer_due(event: Event) -> Told:
-    """A deadline has passed. What that means depends on which deadline stands now."""
+    """A deadline has passed, and what that means depends on which deadline stands now; or the customer is gone."""
     timer = DunningTimerDue.of(event)
+    if timer.timer == CUSTOMER_GONE:
+        return Facts(customer=timer.customer, end=End.CUSTOMER_GONE)
     return Facts(customer=timer.customer, grace_ended=timer.due_at.astimezone(UTC))
 
 

@@ -30,6 +30,16 @@ create table "case" (
 );
 create index case_open on "case" (failed_at)           -- "which cases are open?", oldest first
     where stage in ('open', 'grace', 'restricted', 'exhausted');
+create index case_open_of_customer on "case" (account, customer)  -- "whose cases end with this customer?"
+    where stage in ('open', 'grace', 'restricted', 'exhausted');
+
+-- Customers that were deleted at Stripe: a case that opens later, out of order, is closed as well.
+create table departed (
+    account        text not null,
+    customer       text not null,
+    at             timestamptz not null,              -- when Stripe deleted the customer
+    primary key (account, customer)
+);
 
 -- Deadlines. When one is due by the clock an event is written, once; what it means is decided when that event arrives.
 create table timer (
@@ -45,4 +55,5 @@ create table timer (
 create index timer_due on timer (due_at) where fired_at is null;  -- the claim's scan
 
 grant select, insert, update on "case" to $role;
+grant select, insert on departed to $role;
 grant select, insert, update (fired_at) on timer to $role;
