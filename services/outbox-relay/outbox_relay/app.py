@@ -20,7 +20,7 @@ async def main(settings: Settings) -> None:
     try:
         await service.run(relay(settings), health_host=settings.health_host, health_port=settings.health_port)
     except Halted as halt:
-        log.critical("halted: %s", halt)
+        log.critical("halted: %s", str(halt))  # text of ours, which names no body
         raise SystemExit(HALTED) from None
 
 

@@ -163,15 +163,21 @@ class Lease:
     """The right to publish this outbox. `lost` is set the moment it may have passed to somebody else."""
 
     def __init__(self, connection: Connection, seconds: float) -> None:
-        self.connection, self.lost = connection, asyncio.Event()
+        self.connection, self.seconds = connection, seconds
+        self.lost, self._one = asyncio.Event(), asyncio.Lock()
         connection.add_termination_listener(lambda _: self.lost.set())
-        self._keeping = asyncio.create_task(self._keep(seconds / 3))
+        self._keeping = asyncio.create_task(self._keep())
 
-    async def _keep(self, every: float) -> None:
+    async def confirm(self) -> None:
+        """Ask the session itself. Raises: whatever its connection does, when it is not ours any more."""
+        async with self._one:
+            await self.connection.fetchval(KEEP_LEASE, timeout=self.seconds / 3)
+
+    async def _keep(self) -> None:
         try:
             while True:
-                await self.connection.fetchval(KEEP_LEASE, timeout=every)
-                await asyncio.sleep(every)
+                await self.confirm()
+                await asyncio.sleep(self.seconds / 3)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             self.lost.set()
 

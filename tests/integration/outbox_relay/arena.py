@@ -123,7 +123,7 @@ class Arena:
                 wanted = len(await self.committed()) if rows is None else rows
                 if len(await read_all(self.kafka, self.topic)) >= wanted:
                     return
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.2)
 
 
 MakeArena = Callable[..., Awaitable[Arena]]

@@ -33,9 +33,14 @@ class Deposed(Exception):
 
 
 class Lease(Protocol):
-    """The right to publish. `lost` is set as soon as it may have passed to somebody else."""
+    """The right to publish. `lost` is set as soon as it may have passed to somebody else.
+
+    confirm() asks whether it is still held, and raises when it is not.
+    """
 
     lost: asyncio.Event
+
+    async def confirm(self) -> None: ...
 
     async def release(self) -> None: ...
 
@@ -92,7 +97,7 @@ class Relay:
         self.led = True
         metrics.LEADER.set(1)
         log.info("leading")
-        work = asyncio.create_task(self._terms(stop))
+        work = asyncio.create_task(self._terms(lease, stop))
         lost = asyncio.create_task(lease.lost.wait())
         try:
             await asyncio.wait({work, lost}, return_when=asyncio.FIRST_COMPLETED)
@@ -106,12 +111,13 @@ class Relay:
             await lease.release()
             metrics.LEADER.set(0)
 
-    async def _terms(self, stop: asyncio.Event) -> None:
-        """Term after term, each with a producer of its own."""
+    async def _terms(self, lease: Lease, stop: asyncio.Event) -> None:
+        """Term after term, each with a producer of its own. Nobody is fenced without the lease."""
         shortest, again = AGAIN_SECONDS[0], AGAIN_SECONDS[0]
         while not stop.is_set():
             began = time.monotonic()
             try:
+                await lease.confirm()
                 await self._term(stop)
             except Halted:
                 raise
