@@ -117,8 +117,10 @@ print(len(names))
 
 
 def uv() -> str:
-    found = shutil.which("uv") or str(ROOT / ".millrace" / "tools" / "bin" / "uv")
-    assert Path(found).exists(), "uv is missing: run `make setup`"
+    """The machine's own, or the one that `make setup` brought; a version manager's stub may find none."""
+    places = [shutil.which("uv"), str(ROOT / ".millrace" / "tools" / "bin" / "uv")]
+    found = next((place for place in places if place and Path(place).exists() and _runs(place)), None)
+    assert found, "uv is missing: run `make setup`"
     return found
 
 
