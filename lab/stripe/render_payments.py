@@ -182,7 +182,9 @@ def _outcome(decline: Decline | None) -> Body:
     }
 
 
-def refund(it: Refund, _objects: object) -> Body:
+def refund(it: Refund, objects: Objects) -> Body:
+    """Names its customer and card since 2026-07-29."""
+    paid = objects[it.charge]
     return {
         "id": it.id,
         "object": "refund",
@@ -191,11 +193,14 @@ def refund(it: Refund, _objects: object) -> Body:
         "charge": it.charge,
         "created": it.created,
         "currency": it.currency,
+        "customer": paid.customer if isinstance(paid, Charge) else None,
+        "customer_account": None,
         "destination_details": {"card": {"type": "refund"}, "type": "card"},
         "failure_balance_transaction": it.failure_balance_transaction,
         "failure_reason": it.failure_reason,
         "metadata": {},
         "payment_intent": it.payment_intent,
+        "payment_method": paid.payment_method if isinstance(paid, Charge) else None,
         "reason": it.reason,
         "receipt_number": None,
         "source_transfer_reversal": None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
 import stripe
@@ -41,13 +42,12 @@ def complaints(body: dict[str, Any]) -> Iterator[str]:
 
 
 def _object(body: dict[str, Any], kind: type, path: str) -> Iterator[str]:
-    known = {name: hint for name, hint in kind.__annotations__.items() if not name.startswith("_")}
-    known.pop("OBJECT_NAME", None)
+    known = _fields(kind)
     for name in body.keys() - known.keys() - UNNAMED.get(body.get("object", ""), set()):
         yield f"{path}.{name}: not a field of {kind.__qualname__}"
     for name, hint in known.items():
         if name not in body:
-            if "None" not in str(hint) and "Optional" not in str(hint):
+            if not _nullable(hint):
                 yield f"{path}.{name}: missing"
         else:
             yield from _value(body[name], hint, _inner(kind, name), f"{path}.{name}")
@@ -60,14 +60,14 @@ def _inner(kind: type, name: str) -> type | None:
 
 def _value(value: Any, hint: object, inner: type | None, path: str) -> Iterator[str]:
     if value is None:
-        if "None" not in str(hint) and "Optional" not in str(hint):
+        if not _nullable(hint):
             yield f"{path}: null, but {hint}"
     elif isinstance(value, dict):
         yield from _nested(value, inner, path)
     elif isinstance(value, list):
         for item in value:
             yield from _value(item, Any, inner, f"{path}[]")
-    elif (words := set(_words(hint))) and value not in words:
+    elif (words := _words(hint)) and value not in words:
         yield f"{path}: {value!r} is not one of Stripe's words"
 
 
@@ -81,9 +81,20 @@ def _nested(value: dict[str, Any], inner: type | None, path: str) -> Iterator[st
         yield from _object(value, inner, path)
 
 
-def _words(hint: object) -> Iterator[str]:
+@cache
+def _fields(kind: type) -> dict[str, object]:
+    hints = kind.__annotations__.items()
+    return {name: hint for name, hint in hints if not name.startswith("_") and name != "OBJECT_NAME"}
+
+
+@cache
+def _nullable(hint: object) -> bool:
+    return "None" in str(hint) or "Optional" in str(hint)
+
+
+@cache
+def _words(hint: object) -> frozenset[object]:
+    """The words of every Literal inside a hint."""
     if get_origin(hint) is Literal:
-        yield from get_args(hint)
-    else:
-        for part in get_args(hint):
-            yield from _words(part)
+        return frozenset(get_args(hint))
+    return frozenset(word for part in get_args(hint) for word in _words(part))

@@ -13,7 +13,7 @@ import pytest
 
 from lab.stripe import plans, quarter
 from lab.stripe.agenda import ENDED
-from lab.stripe.model import BalanceTransaction, Charge, CreditNote, Invoice, InvoicePayment, Refund
+from lab.stripe.model import DAY, BalanceTransaction, Charge, CreditNote, Invoice, InvoicePayment, Refund
 from lab.stripe.proration import round_half_away
 from lab.stripe.render import before_change
 
@@ -132,6 +132,17 @@ def test_the_events_carry_every_balance_transaction_once_and_their_nets_are_the_
         balance[moved["currency"]] += moved["net"]
     assert dict(balance) == q.truth.stripe_balance
     assert seen.keys() == {moved.id for moved in q.world.all(BalanceTransaction)}
+
+
+def test_every_charge_and_refund_has_settled_unless_it_is_hours_old(q: quarter.Quarter) -> None:
+    moves: list[Charge | Refund] = [*q.world.all(Charge), *q.world.all(Refund)]
+    for moved in moves:
+        if moved.status != "failed" and moved.balance_transaction is None:
+            assert moved.created > q.world.now - DAY
+    waiting = [
+        one for one in q.world.all(Charge) if one.status == "succeeded" and not one.balance_transaction
+    ]
+    assert sum(one.amount for one in waiting) == sum(q.truth.unsettled.values())
 
 
 def test_refunds_never_exceed_their_charge_and_failed_ones_come_back(q: quarter.Quarter) -> None:
