@@ -11,7 +11,7 @@ import pytest
 from entitlement import commands, store
 from entitlement.domain.customer import Customer
 from millrace import postgres
-from millrace.consumer import Applied, Batches, Fold
+from millrace.consumer import Applied, Batches, Fold, Report
 from millrace.errors import Retryable
 from millrace.postgres import Pool, Transaction
 from tests.support.database import Database
@@ -88,7 +88,7 @@ async def test_a_lost_race_is_retried_and_nothing_is_lost(
     other = records_of(Told("sub_2", quantity=3).created().events)
     if known_before:
         await batches.apply([born])
-    raced = []
+    raced: list[Report] = []
 
     async def load(tx: Transaction, keys: Sequence[str]) -> dict[str, Customer]:
         """Reads before it locks, as a replica of this service with an older snapshot would."""

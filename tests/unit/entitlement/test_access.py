@@ -139,7 +139,7 @@ def test_a_metered_item_and_one_that_was_deleted_give_no_seats() -> None:
     assert features(*told.created().events)["seats"]["limit"] == 4
 
 
-REASONS = {
+REASONS: dict[str, tuple[list[Any], str]] = {
     "a plan without it": (Told(plan="starter").created().events, "no plan of this customer includes it"),
     "a price that is not sold": (
         Told(plan="unheard").created().events,
