@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from ingest.store import SCHEMA
-from tests.integration.ingest.edge import AT, Edge, body_of, edge_on, process_on, until
+from tests.integration.ingest.edge import AT, Edge, Process, body_of, edge_on, process_on, until
 from tests.integration.ingest.test_storing import commits_held, flush_waits
 from tests.support.database import Database, MakeDatabase
 
@@ -148,41 +148,54 @@ async def test_without_a_database_it_says_503_and_not_ready_and_comes_back(
         assert await edge.stored() == ["evt_before", "evt_during"]
 
 
-@pytest.mark.parametrize("seed", range(3))
-async def test_killed_under_load_it_has_kept_whatever_it_acknowledged(
-    database: MakeDatabase, tmp_path: Path, seed: int
-) -> None:
-    """I1, with SIGKILL: the sender's list against the tables."""
-    db = await database(SCHEMA)
+@asynccontextmanager
+async def senders_on_a_process(
+    db: Database, folder: Path, connections: int
+) -> AsyncIterator[tuple[Process, Edge, Senders]]:
+    """The real process with senders that give up when it is gone."""
     async with (
-        process_on(db, tmp_path) as running,
+        process_on(db, folder) as running,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}") as client,
     ):
         edge = Edge(running.port, db, client)
         senders = Senders(edge, int(time.time()))
-        async with senders.sending(32):
-            await senders.more_acknowledged(100 + 37 * seed)
+        async with senders.sending(connections):
+            yield running, edge, senders
+            senders.stopping = True
+
+
+@pytest.mark.parametrize("events", [60, 97, 151])
+async def test_killed_under_load_it_has_kept_whatever_it_acknowledged(
+    database: MakeDatabase, tmp_path: Path, events: int
+) -> None:
+    """I1, with SIGKILL at a moment of nobody's choosing: the senders' list against the tables."""
+    async with senders_on_a_process(await database(SCHEMA), tmp_path, 32) as (running, edge, senders):
+        await senders.more_acknowledged(events)
+        running.kill()
+        await running.process.wait()
+    await nothing_lost(edge, senders.acknowledged)
+    assert len(senders.acknowledged) >= events
+
+
+async def test_killed_while_a_commit_is_held_up_it_had_acknowledged_nothing_of_it(
+    database: MakeDatabase, tmp_path: Path
+) -> None:
+    """I1, with SIGKILL at the worst moment: a flush at the server, every sender waiting."""
+    async with senders_on_a_process(await database(SCHEMA), tmp_path, 32) as (running, edge, senders):
+        await senders.more_acknowledged(50)
+        async with commits_held(edge):
+            await until(lambda: flush_waits(edge))
             running.kill()
             await running.process.wait()
-            senders.stopping = True
-        await nothing_lost(edge, senders.acknowledged)
-        assert len(senders.acknowledged) >= 100
+    await nothing_lost(edge, senders.acknowledged)
 
 
 async def test_stopped_under_load_it_answers_what_is_in_flight_and_ends_well(
     database: MakeDatabase, tmp_path: Path
 ) -> None:
-    db = await database(SCHEMA)
-    async with (
-        process_on(db, tmp_path) as running,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}") as client,
-    ):
-        edge = Edge(running.port, db, client)
-        senders = Senders(edge, int(time.time()))
-        async with senders.sending():
-            await senders.more_acknowledged(50)
-            assert await running.stop() == 0
-            senders.stopping = True
-        assert set(senders.answers) == {200}
-        assert sorted(senders.acknowledged) == await edge.stored()  # in flight was committed and answered
-        await nothing_lost(edge, senders.acknowledged)
+    async with senders_on_a_process(await database(SCHEMA), tmp_path, 16) as (running, edge, senders):
+        await senders.more_acknowledged(50)
+        assert await running.stop() == 0
+    assert set(senders.answers) == {200}
+    assert sorted(senders.acknowledged) == await edge.stored()  # in flight was committed and answered
+    await nothing_lost(edge, senders.acknowledged)

@@ -111,9 +111,10 @@ async def edge_on(
     bytes_max: int = 64 * 2**20,
     seconds_max: float = 8.0,
     pool_seconds: float = 10.0,
+    pool_size: int = 2,
 ) -> AsyncIterator[Edge]:
     """The edge in this process; `wrap` may put something between the door and the group commit."""
-    pool = await postgres.pool(db.dsn(store.SCHEMA), size=2, timeout_seconds=pool_seconds)
+    pool = await postgres.pool(db.dsn(store.SCHEMA), size=pool_size, timeout_seconds=pool_seconds)
     stop = asyncio.Event()
     commits = GroupCommit(pool, events_max=events_max, bytes_max=bytes_max, seconds_max=seconds_max)
     webhook = Webhook(ENDPOINTS, wrap(commits), FrozenClock(NOW), body_bytes_max, body_seconds_max)

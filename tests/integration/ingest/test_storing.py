@@ -28,16 +28,17 @@ async def commits_held(edge: Edge) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def flush_waits(edge: Edge) -> bool:
-    """Whether the group commit has a statement at the server that waits for the lock."""
+async def flush_waits(edge: Edge, flushes: int = 1) -> bool:
+    """Whether so many group commits have a statement at the server that waits for the lock."""
     waiting = "select pid from pg_stat_activity where wait_event_type = 'Lock' and query like '%arriving%'"
-    return bool(await edge.rows(waiting + " and datname = current_database() and pid <> pg_backend_pid()"))
+    found = await edge.rows(waiting + " and datname = current_database() and pid <> pg_backend_pid()")
+    return len(found) >= flushes
 
 
-async def held_batch(edge: Edge, *raws: bytes) -> list[asyncio.Task[int]]:
+async def held_batch(edge: Edge, *raws: bytes, flushes: int = 1) -> list[asyncio.Task[int]]:
     """Post one event that gets stuck in its flush, then the others, which gather for the next one."""
     first = asyncio.create_task(status(edge, body_of("evt_first")))
-    await until(lambda: flush_waits(edge))
+    await until(lambda: flush_waits(edge, flushes))
     rest = [asyncio.create_task(status(edge, raw)) for raw in raws]
     await gathered(edge, len(raws))
     return [first, *rest]
@@ -115,14 +116,40 @@ async def test_duplicates_in_one_batch_and_across_batches_are_one(edge: Edge) ->
     assert await edge.published() == ["evt_first", "evt_2", "evt_3"]
 
 
-async def test_the_same_events_through_two_processes_at_once_are_one_each(edge: Edge) -> None:
-    """Each sends them in the opposite order of the other: no deadlock, no second row."""
-    ids = [f"evt_{n:03}" for n in range(100)]
+async def both_flush(one: Edge, other: Edge) -> bool:
+    """Whether both have taken their whole queue to the server, and wait there."""
+    assert one.commits and other.commits
+    return not one.commits.queue and not other.commits.queue and await flush_waits(one, 2)
+
+
+@asynccontextmanager
+async def claimed(edge: Edge, id: str) -> AsyncIterator[None]:
+    """While this lasts somebody else is about to store an event of this id; then they give it up."""
+    connection = await asyncpg.connect(edge.db.owner)
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute("insert into ingest.event_id values ($1, $2, now())", ACCOUNT, id)
+    try:
+        yield
+    finally:
+        await transaction.rollback()
+        await connection.close()
+
+
+async def test_the_same_events_through_two_edges_at_once_are_one_each_without_a_deadlock(
+    edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both hold half of them, in the opposite order of the other, when the one in the middle is given up."""
+    ids = [f"evt_{n:02}" for n in range(90)]
     async with edge_on(edge.db) as other:
-        forth = [status(edge, body_of(id)) for id in ids]
-        back = [status(other, body_of(id)) for id in reversed(ids)]
-        assert await asyncio.gather(*forth, *back) == [200] * 200
-    assert await edge.stored() == ids == sorted(await edge.published())
+        async with claimed(edge, "evt_45"):
+            async with claimed(edge, "evt_first"):
+                posts = await held_batch(edge, *[body_of(id) for id in ids])
+                posts += await held_batch(other, *[body_of(id) for id in reversed(ids)], flushes=2)
+            await until(lambda: both_flush(edge, other))
+        assert await asyncio.gather(*posts) == [200] * 182
+    assert await edge.stored() == [*ids, "evt_first"] == sorted(await edge.published())
+    assert not [record.getMessage() for record in caplog.records if "row by row" in record.getMessage()]
 
 
 async def test_events_of_a_batch_are_published_in_the_order_of_their_arrival(edge: Edge) -> None:
