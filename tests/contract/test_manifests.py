@@ -294,6 +294,20 @@ def test_a_way_in_is_to_the_port_that_listens(policy: str, role: str, port: str)
     assert open_port["port"] == ports[port]
 
 
+def test_whoever_is_told_of_kafka_may_reach_it() -> None:
+    (chosen,) = named("NetworkPolicy", "to-kafka")["spec"]["podSelector"]["matchExpressions"]
+    told = {m for m in map(role_of, PODS) if any(v.endswith("_KAFKA") for v in values(workload(m)))}
+    assert set(chosen["values"]) == told
+
+
+def role_of(manifest: Manifest) -> str:
+    return str(manifest["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"])
+
+
+def workload(role: str) -> Manifest:
+    return next(m for m in PODS if role_of(m) == role)
+
+
 # --- the image ---
 
 
