@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import orjson
+
 CURRENT, BEFORE_BASIL = "2026-10-28.endive", "2024-06-20"
 T0 = 1_790_000_000  # 2026-09-21T13:33:20Z
 DAY = 86_400
@@ -187,3 +189,12 @@ def credit_note(*lines: Body, before: int = 0, after: int = 0, id: str = "cn_1",
         "total_taxes": [tax for one in lines for tax in one["taxes"]],
         **changed,
     }
+
+
+def another(life: list[Body], number: int) -> list[Body]:
+    """The same life of other objects, so that many fit into one database."""
+    text = orjson.dumps(life).decode()
+    for name in ("in_", "cn_", "inpay_", "ch_", "txn_", "pi_", "pr_", "il_", "re_", "evt_"):
+        text = text.replace(f'"{name}', f'"{name}{number}x')
+    renamed: list[Body] = orjson.loads(text)
+    return renamed

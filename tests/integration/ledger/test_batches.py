@@ -7,7 +7,6 @@ import random
 from itertools import permutations
 from typing import Any
 
-import orjson
 import pytest
 
 from lab.stripe import quarter, stories
@@ -23,7 +22,7 @@ from tests.support import ledger_bodies as stripe
 from tests.support.database import MakeDatabase
 from tests.support.events import event_of, records_of
 from tests.support.folds import facts, keep
-from tests.support.ledger_bodies import DAY, T0, event
+from tests.support.ledger_bodies import DAY, T0, another, event
 from tests.unit.ledger.test_order import credited_then_voided, paid_outside_in_parts, written_off_then_paid
 
 Events = list[dict[str, Any]]
@@ -37,15 +36,6 @@ async def apply(batches: Batches, records: list[Record], size: int) -> Report:
     for start in range(0, len(records), size):
         total += await batches.apply(records[start : start + size])
     return total
-
-
-def another(life: Events, number: int) -> Events:
-    """The same life of other objects, so that many fit into one database."""
-    text = orjson.dumps(life).decode()
-    for name in ("in_", "cn_", "inpay_", "ch_", "txn_", "pi_", "pr_", "il_", "evt_"):
-        text = text.replace(f'"{name}', f'"{name}{number}x')
-    renamed: Events = orjson.loads(text)
-    return renamed
 
 
 async def kept(ledger: Ledger) -> dict[str, str]:

@@ -40,8 +40,7 @@ async def test_reports_over_a_few_accounts_do_not_read_the_whole_journal(ledger:
 
 
 async def test_books_are_loaded_by_index(ledger: Ledger) -> None:
-    await ledger.owner.execute(
-        "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off"
-    )
+    """Not by reading a month to join it, whatever the planner knows of tables that have just grown."""
+    await ledger.owner.execute("set enable_seqscan = off")
     plan = "\n".join(row[0] for row in await ledger.owner.fetch(f"explain {store.LOAD_BOOKS}", ["in_1"]))
-    assert "Seq Scan" not in plan, plan
+    assert not [method for method in ("Seq Scan", "Hash Join", "Merge Join") if method in plan], plan

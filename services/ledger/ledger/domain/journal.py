@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from operator import attrgetter
 
 import orjson
 
@@ -34,6 +35,7 @@ class Tags:
 
 
 UNTAGGED = Tags()
+TAGS = attrgetter(*(tag.name for tag in fields(Tags)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,7 @@ def content_hash(told: Posting) -> bytes:
 
 
 def _plain(line: Line) -> list[str | int | None]:
-    tags = (getattr(line.tags, tag.name) for tag in fields(Tags))
-    plain = [instant(tag) if isinstance(tag, datetime) else tag for tag in tags]
+    plain = [instant(tag) if isinstance(tag, datetime) else tag for tag in TAGS(line.tags)]
     return [int(line.account), line.money.currency, line.money.amount_minor, *plain]
 
 

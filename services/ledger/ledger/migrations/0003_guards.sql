@@ -31,9 +31,9 @@ begin
 
     select format('transaction %s has no header of this transaction', a.tx_id) into wrong
       from (select distinct tx_id, recorded_at from added) a
-     where not exists (select from journal_tx h
+     where not exists (select from journal_tx h                  -- offset 0: by index, one header at a time
                         where h.tx_id = a.tx_id and h.recorded_at = a.recorded_at
-                          and h.xid = pg_current_xact_id()) limit 1;
+                          and h.xid = pg_current_xact_id() offset 0) limit 1;
     if wrong is not null then
         raise exception '%', wrong using errcode = 'foreign_key_violation', constraint = 'entry_header';
     end if;
