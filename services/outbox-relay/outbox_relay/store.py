@@ -170,16 +170,17 @@ class Lease:
 
     async def confirm(self) -> None:
         """Ask the session itself. Raises: whatever its connection does, when it is not ours any more."""
-        async with self._one:
-            await self.connection.fetchval(KEEP_LEASE, timeout=self.seconds / 3)
+        try:
+            async with self._one:
+                await self.connection.fetchval(KEEP_LEASE, timeout=self.seconds / 3)
+        except BaseException:  # the driver has more names for a dead session than it documents
+            self.lost.set()
+            raise
 
     async def _keep(self) -> None:
-        try:
-            while True:
-                await self.confirm()
-                await asyncio.sleep(self.seconds / 3)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            self.lost.set()
+        while True:
+            await self.confirm()
+            await asyncio.sleep(self.seconds / 3)
 
     async def release(self) -> None:
         """Give it up at once, if it is still held."""
