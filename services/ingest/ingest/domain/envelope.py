@@ -61,19 +61,21 @@ def arrival(
     created = _created(body)
     if created is None:
         return NO_TIME
-    event = _event(endpoint.account, body, created, trace)
-    payload, kept = seal(event, raw)
     subject = _subject(body)
-    return Arrival(
-        event=event,
-        livemode=endpoint.livemode,
-        object_id=_named(id_of(subject)),
-        customer=_named(customer_of(subject)),
-        received_at=now,
-        signature=signature,
-        raw=kept,
-        payload=payload,
+    object_id, customer = _named(id_of(subject)), _named(customer_of(subject))
+    event = Event(
+        id=body["id"],
+        type=STRIPE + body["type"],
+        source=f"stripe/{endpoint.account}",
+        subject=object_id or customer or body["id"],  # balances, upcoming invoices and summaries have no id
+        time=created,
+        key=f"{endpoint.account}/{customer or object_id or body['id']}",
+        schema=_named(body.get("api_version")) or UNVERSIONED,
+        data=body,
+        trace=trace,
     )
+    payload, kept = seal(event, raw)
+    return Arrival(event, endpoint.livemode, object_id, customer, now, signature, raw=kept, payload=payload)
 
 
 def seal(event: Event, raw: bytes) -> tuple[bytes, bytes]:
@@ -99,22 +101,6 @@ def _refusal(endpoint: Endpoint, body: Mapping[str, Any]) -> Refused | None:
     if body["object"] == "event" and not isinstance(dig(body, "data.object"), Mapping):
         return NO_OBJECT
     return None
-
-
-def _event(account: str, body: Mapping[str, Any], created: datetime, trace: str) -> Event:
-    subject = _subject(body)
-    customer, object_id = _named(customer_of(subject)), _named(id_of(subject))
-    return Event(
-        id=body["id"],
-        type=STRIPE + body["type"],
-        source=f"stripe/{account}",
-        subject=object_id or customer or body["id"],  # balances, upcoming invoices and summaries have no id
-        time=created,
-        key=f"{account}/{customer or object_id or body['id']}",
-        schema=_named(body.get("api_version")) or UNVERSIONED,
-        data=body,
-        trace=trace,
-    )
 
 
 def _subject(body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -156,4 +142,5 @@ def _named(found: Any) -> str | None:
     """A name that a column and a header can carry. Coupons and plans are named by users: any script."""
     if not isinstance(found, str) or not 0 < len(found) <= ID_MAX or "\0" in found:
         return None
-    return None if any("\ud800" <= char <= "\udfff" for char in found) else found
+    lone = not found.isascii() and any("\ud800" <= char <= "\udfff" for char in found)
+    return None if lone else found
