@@ -19,7 +19,7 @@ STAGES = {  # how an invoice that once failed ended → the stages its case may 
     "paid": {"recovered"},
     "voided": {"closed"},
     "credited": {"closed", "recovered"},
-    "uncollectible": {"written_off", "exhausted"},
+    "uncollectible": {"written_off", "exhausted", "grace"},  # grace: Stripe gave up sooner than our policy
     "open": {"open", "grace", "restricted", "exhausted", "closed"},
 }
 

@@ -109,9 +109,6 @@ def _published(rows: list[tuple[str, Name]], found: dict[str, Any]) -> list[Chec
         Check(
             "published without a gap", not found["gaps"], f"{found['gaps']} gaps in the partitions' numbering"
         ),
-        Check(
-            "published in order", not found["inversions"], f"{found['inversions']} inversions within a key"
-        ),
     ]
 
 
