@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -195,7 +196,5 @@ class Served:
 class _Quiet(uvicorn.Server):
     """Leaves the signals to the process, which has other parts to stop as well."""
 
-    def capture_signals(self) -> Any:
-        from contextlib import nullcontext
-
+    def capture_signals(self) -> nullcontext[None]:
         return nullcontext()

@@ -126,6 +126,17 @@ def test_an_update_that_does_not_say_what_it_found_is_applied_and_doubted() -> N
     assert "missing" in standing.doubt
 
 
+def test_items_that_are_cut_short_count_as_far_as_they_go_and_are_asked_about() -> None:
+    told = Told(quantity=4)
+    told.body["items"]["has_more"] = True
+    customer, [judged] = heard(told.created(cancel_at_period_end=True).events)
+    standing = customer.standings()["sub_1"]
+    assert [item.quantity for item in standing.head.after.items] == [4]
+    assert standing.head.after.cancels_at is not None
+    assert standing.doubt == "evt_sub_1_01 does not show all items"
+    assert asked(judged) == ["sub_1"]
+
+
 def test_more_changes_than_can_be_ordered_are_doubted_and_still_end_in_one_state() -> None:
     told = base()
     for seats in range(10, 20):

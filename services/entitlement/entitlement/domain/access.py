@@ -85,6 +85,16 @@ def in_force(verdict: Verdict, at: datetime) -> Verdict:
     return verdict
 
 
+def same(some: Mapping[str, Verdict], others: Mapping[str, Verdict]) -> bool:
+    """Whether two sets of verdicts say the same, whichever events prove it."""
+    return some.keys() == others.keys() and all(_same(some[name], others[name]) for name in some)
+
+
+def _same(one: Verdict, other: Verdict) -> bool:
+    said = [{k: v for k, v in verdict.items() if k not in ("evidence", "then")} for verdict in (one, other)]
+    return said[0] == said[1] and ("then" not in one or _same(one["then"], other["then"]))
+
+
 def nobody(kind: str) -> Verdict:
     """The verdict for a customer of whom nothing is known."""
     return _denied(kind, "no subscription of this customer has arrived", "unknown_customer", ())

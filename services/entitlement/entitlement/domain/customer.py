@@ -117,14 +117,17 @@ def _asks(
 def _reassessed(
     customer: Customer, event: Event, catalog: Catalog, reason: str, asks: tuple[Payload, ...]
 ) -> Changed:
-    """Judge every feature again; publish when, and only if, the access is another one."""
+    """Judge every feature again; publish when, and only if, the access is another one.
+
+    Newer proof of the same access is kept, and not published.
+    """
     was = customer.access
     as_of = max(was.as_of, event.time) if was else event.time
     heads = {id_: stands.head for id_, stands in customer.standings().items()}
     restrictions = [word for _, word in sorted(customer.restrictions.items())]
     features = access.verdicts(heads, restrictions, catalog, as_of)
-    if was and (was.catalog, was.features) == (catalog.version, features):
-        return Changed(replace(customer, access=replace(was, as_of=as_of)), reason, asks)
+    if was and was.catalog == catalog.version and access.same(was.features, features):
+        return Changed(replace(customer, access=replace(was, features=features, as_of=as_of)), reason, asks)
     version = was.version + 1 if was else 1
     now = Access(version, catalog.version, features, as_of, event.id)
     published = _published(customer, was, now)

@@ -75,6 +75,8 @@ def _of_one_second(second: list[Snapshot], base: Snapshot | None) -> Standing:
 def _doubt(head: Snapshot, ends: frozenset[Snapshot], contradictions: int) -> str:
     if len({s.after for s in ends}) > 1:
         return f"changes of one second can be read in more than one order, {head.event} among them"
+    if not head.after.complete:
+        return f"{head.event} does not show all items"
     if contradictions >= CONTRADICTION:
         return f"something before {head.event} is missing: what it found is not what is stored"
     return ""
@@ -121,6 +123,8 @@ def _ends(second: Sequence[Snapshot], base: Snapshot | None) -> tuple[int, froze
 
     Every subset is solved once, by its last member: 2^n·n² steps for n of one second, nearly always one.
     """
+    if len(second) == 1:
+        return contradiction(base, second[0]), frozenset(second)
     fewest = {(1 << n, n): contradiction(base, s) for n, s in enumerate(second)}
     for subset, last in _subsets(len(second)):
         rest = subset & ~(1 << last)

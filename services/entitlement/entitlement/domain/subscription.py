@@ -32,7 +32,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A subscription at one moment. The last three fields decide nothing; they tell moments apart."""
+    """A subscription at one moment. Three fields decide nothing; they help to tell moments apart."""
 
     status: str
     items: tuple[Item, ...]
@@ -41,9 +41,10 @@ class Shape:
     resumes_at: int | None
     trial_end: int | None
     ended_at: int | None
-    canceled_at: int | None
-    latest_invoice: str | None
-    payment_method: str | None
+    canceled_at: int | None  # tells apart
+    latest_invoice: str | None  # tells apart
+    payment_method: str | None  # tells apart
+    complete: bool  # False when Stripe cut the list of items short
 
     def differences(self, other: Shape) -> int:
         """In how many fields the two moments differ."""
@@ -100,6 +101,7 @@ def snapshot(event: Event) -> Snapshot:
 
 def shape(body: stripe.Object) -> Shape:
     """A subscription's body in any API version. Raises Poison, naming the field."""
+    cut, body = stripe.dig(body, "items.has_more"), _loose(body)
     return Shape(
         status=stripe.text(body, "status"),
         items=tuple(sorted(map(_item_in(body), _kept(body)), key=lambda item: item.id)),
@@ -111,7 +113,14 @@ def shape(body: stripe.Object) -> Shape:
         canceled_at=_second(body.get("canceled_at")),
         latest_invoice=stripe.id_of(body.get("latest_invoice")),
         payment_method=stripe.id_of(body.get("default_payment_method")),
+        complete=not cut,
     )
+
+
+def _loose(body: stripe.Object) -> stripe.Object:
+    """With the items that are there, though they may not be all: a part is better than parking the customer."""
+    items = stripe.dig(body, "items.data")
+    return body if items is None else {**body, "items": items}
 
 
 def _kept(body: stripe.Object) -> list[stripe.Object]:
