@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from ledger import commands
+from ledger.commands import refusals
 from ledger.domain.chart import CHART
 from millrace.postgres import OWNER, Connection
 from tests.integration.ledger.conftest import Ledger
@@ -75,7 +76,7 @@ async def tables_owner(ledger: Ledger) -> AsyncIterator[Connection]:
 
 async def test_every_attempt_that_verify_shows_is_refused_to_the_role(ledger: Ledger) -> None:
     attempts = await commands.refused(ledger.role)
-    assert len(attempts) == len(commands.ATTEMPTS) == 12
+    assert len(attempts) == len(refusals.ATTEMPTS) == 12
     assert [a.attempt for a in attempts if not a.refused] == []
     assert await ledger.role.fetchval("select count(*) from ledger.fact") == 0
     said = {a.attempt: a.message for a in attempts}

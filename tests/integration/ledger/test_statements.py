@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from ledger import commands, store
+from ledger import store
+from ledger.commands import books, refusals
 from tests.integration.ledger.conftest import Ledger
 
 
@@ -15,7 +16,7 @@ def statements(module: ModuleType) -> list[tuple[str, str]]:
     return [(f"{module.__name__}.{name}", sql) for name, sql in named if "ledger." in sql and "{" not in sql]
 
 
-STATEMENTS = statements(store) + statements(commands)
+STATEMENTS = statements(store) + statements(books) + statements(refusals)
 
 
 def test_they_were_found() -> None:
@@ -30,8 +31,8 @@ async def test_each_prepares(ledger: Ledger) -> None:
 async def test_reports_over_a_few_accounts_do_not_read_the_whole_journal(ledger: Ledger) -> None:
     await ledger.owner.execute("set enable_seqscan = off")
     indexes = {
-        commands.RECEIVABLE: "entry_default_invoice_idx",
-        commands.OPEN_ITEMS: "entry_default_account_currency_open_item_idx",
+        books.RECEIVABLE: "entry_default_invoice_idx",
+        books.OPEN_ITEMS: "entry_default_account_currency_open_item_idx",
     }
     for query, index in indexes.items():
         arguments = [[1030, 1040, 1050]] if "$1" in query else []
