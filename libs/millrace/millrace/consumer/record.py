@@ -33,9 +33,12 @@ class Record:
         if self.key is None:
             return ""
         try:
-            return self.key.decode()
+            text = self.key.decode()
         except UnicodeDecodeError:
-            return "base64:" + base64.b64encode(self.key).decode()
+            text = "\0"
+        return (
+            "base64:" + base64.b64encode(self.key).decode() if "\0" in text else text
+        )  # no text holds a NUL
 
     @property
     def place(self) -> str:

@@ -192,7 +192,7 @@ def _wait_key(judged: Judged) -> str:
 def _parked_row(judged: Judged) -> tuple[Any, ...]:
     record = judged.record
     headers = {
-        name: raw.decode("utf-8", "backslashreplace").replace("\0", "")
+        name.replace("\0", ""): raw.decode("utf-8", "backslashreplace").replace("\0", "")
         for name, raw in record.headers.items()
     }
     return (
