@@ -16,7 +16,6 @@ from outbox_relay import commands, metrics
 from outbox_relay.domain.cursor import Cursor, Identity, Position, Snapshot
 from outbox_relay.publisher import TxnPublisher, Unacknowledged, acknowledged
 from outbox_relay.publisher.client import Producer
-from outbox_relay.publisher.cursors import decided
 from outbox_relay.relay import Halted, Relay
 from tests.integration.outbox_relay.arena import Account, Arena, MakeArena, RelayProcess, running, until
 from tests.support.kafka import MakeTopic, read_all
@@ -154,20 +153,25 @@ async def test_the_cursor_is_found_behind_any_number_of_aborted_ones(arena: Make
         assert await one.fence() == kept
 
 
-async def test_an_undecided_transaction_halts_the_successor(arena: MakeArena) -> None:
+async def test_an_undecided_transaction_halts_the_successor(
+    arena: MakeArena, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A stranger's open transaction stands for the one that a dead broker left without its end."""
+    monkeypatch.setattr("outbox_relay.publisher.SCAN_SECONDS", 0.5)
     it = await arena()
     stranger = Producer(it.kafka, f"{it.cursor}.stranger", seconds=5, transaction_seconds=60, batch=1000)
+    successor = TxnPublisher(it.kafka, it.cursor, deadline_seconds=5, transaction_seconds=1, batch_bytes=1000)
     try:
         await stranger.start()
         await stranger.begin_transaction()
         await stranger.send_and_wait(it.cursor, b"may count", key=b"cursor", partition=0)
         with pytest.raises(Halted, match=r"find-hanging --topic"):
-            await decided(it.kafka, it.cursor, within_seconds=1)
+            await successor.fence()
         await stranger.abort_transaction()
-        await decided(it.kafka, it.cursor, within_seconds=10)
+        assert await successor.fence() is None
     finally:
         await stranger.discard()
+        await successor.discard()
 
 
 async def test_every_future_is_asked() -> None:
