@@ -11,12 +11,14 @@ It answers from what the consumer has committed, and writes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+import logging
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import asyncpg
 import orjson
 import uvicorn
 from starlette.applications import Starlette
@@ -31,6 +33,9 @@ from entitlement.domain.plans import Catalog
 from millrace.clock import Clock
 from millrace.events import instant
 from millrace.postgres import Pool
+from millrace.telemetry import describe
+
+log = logging.getLogger("entitlement.http")
 
 
 class Refused(Exception):
@@ -155,13 +160,21 @@ def _json(answer: Callable[[Request], Any]) -> Callable[[Request], Any]:
     async def respond(request: Request) -> Response:
         with metrics.ANSWER_SECONDS.time():
             try:
-                body, status = await answer(request), 200
+                body, status = await _while_the_database_answers(answer(request)), 200
             except Refused as refused:
                 metrics.ANSWERS.labels(str(refused.status)).inc()
                 body, status = {"problem": refused.problem}, refused.status
         return Response(orjson.dumps(body), status, media_type="application/json")
 
     return respond
+
+
+async def _while_the_database_answers(answer: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return await answer
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as problem:
+        log.warning("database does not answer", extra={"error": describe(problem)})
+        raise Refused(503, "the database does not answer; ask again") from problem
 
 
 class Served:
@@ -196,5 +209,6 @@ class Served:
 class _Quiet(uvicorn.Server):
     """Leaves the signals to the process, which has other parts to stop as well."""
 
-    def capture_signals(self) -> nullcontext[None]:
-        return nullcontext()
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield

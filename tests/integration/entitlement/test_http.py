@@ -144,6 +144,12 @@ async def test_a_customer_of_two_accounts_must_say_which(ask: httpx.AsyncClient,
     assert (await ask.get(f"/v1/access/{CUSTOMER}/seats?account=acct_other")).status_code == 200
 
 
+async def test_without_its_database_it_says_so(ask: httpx.AsyncClient, pool: Pool) -> None:
+    await pool.close()
+    answer = await ask.get(f"/v1/access/{CUSTOMER}/seats")
+    assert (answer.status_code, answer.json()["problem"]) == (503, "the database does not answer; ask again")
+
+
 async def test_it_serves_on_a_port_until_it_is_told_to_stop(pool: Pool, clock: FrozenClock) -> None:
     part, stop = Served(api(pool, lambda: CATALOG, clock), "127.0.0.1", 0), asyncio.Event()
     assert part.ready() == "does not listen yet"

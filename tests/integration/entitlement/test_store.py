@@ -16,7 +16,7 @@ from millrace.errors import Retryable
 from millrace.postgres import Pool, Transaction
 from tests.support.database import Database
 from tests.support.events import ACCOUNT, event_of, record, records_of
-from tests.unit.entitlement.telling import CATALOG, CUSTOMER, FOLD, Told, dunning
+from tests.unit.entitlement.telling import CATALOG, CUSTOMER, FOLD, NOON, Told, dunning, instant
 
 STATEMENTS = {
     f"{module.__name__}.{name}": text
@@ -31,6 +31,46 @@ async def test_every_statement_prepares_with_the_rights_of_the_service(pool: Poo
     async with pool.acquire() as connection:
         for text in STATEMENTS.values():
             await connection.prepare(text)
+
+
+HOT = {
+    "load access": (store.LOAD_ACCESS, (["a"], ["c"])),
+    "load subscriptions": (store.LOAD_SUBSCRIPTIONS, (["a"], ["c"])),
+    "load restrictions": (store.LOAD_RESTRICTIONS, (["a"], ["c"])),
+    "delete items": (store.DELETE_ITEMS, (["a"], ["s"])),
+    "access now": (store.ACCESS_NOW, ("c", None)),
+    "access then": (store.ACCESS_THEN, ("c", None, instant(NOON))),
+    "freshest": (store.FRESHEST, ()),
+}
+
+
+async def test_no_hot_statement_reads_a_whole_table(db: Database) -> None:
+    connection = await asyncpg.connect(db.owner)
+    try:
+        await connection.execute(FILLED)
+        plans = {
+            name: "\n".join(row[0] for row in await connection.fetch("explain " + text.strip(), *given))
+            for name, (text, given) in HOT.items()
+        }
+    finally:
+        await connection.close()
+    assert {name: plan for name, plan in plans.items() if "Seq Scan" in plan} == {}
+
+
+FILLED = """
+insert into entitlement.access
+select 'a', 'c' || n, 1, 1, '1', '{}', now() + n * interval '1 s', '' from generate_series(1, 5000) n;
+insert into entitlement.access_history
+select 'a', 'c' || n, 1, now() + n * interval '1 s', now(), '1', '{}', '' from generate_series(1, 5000) n;
+insert into entitlement.subscription (account, subscription, customer, status, created, event, doubt, recent)
+select 'a', 's' || n, 'c' || n, 'active', now(), '', '', '{}' from generate_series(1, 5000) n;
+insert into entitlement.item (account, subscription, item, price)
+select 'a', 's' || n, 'i', 'p' from generate_series(1, 5000) n;
+insert into entitlement.restriction
+select 'a', 'i' || n, 'c' || n, null, false, 1, '', '' from generate_series(1, 5000) n;
+analyze entitlement.access, entitlement.access_history, entitlement.subscription, entitlement.item,
+        entitlement.restriction
+"""
 
 
 async def test_the_tables_follow_the_subscription(batches: Batches, pool: Pool) -> None:
