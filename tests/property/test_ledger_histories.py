@@ -41,7 +41,7 @@ def invoices(draw: st.DrawFn, number: int) -> Events:
     billed = [draw(lines(place)) for place in range(draw(st.integers(1, 3)))]
     bill = stripe.invoice(*billed, id=id, currency=currency)
     if bill["total"] <= 0:
-        return [event("invoice.finalized", {**bill, "ending_balance": bill["total"]})]
+        return [event("invoice.finalized", {**bill, "ending_balance": bill["total"], "amount_due": 0})]
     note = draw(st.integers(0, bill["total"] - 1))
     told = [event("invoice.finalized", bill), *_notes(number, currency, note, draw(st.booleans()))]
     return told + _ended(draw, number, bill, _standing(told))

@@ -103,6 +103,11 @@ PASSED_OVER = [
         "the payment pi_1 is posted already as invoice:in_1:charge:ch_1",
     ),
     (
+        "a payment of nothing",
+        [event("invoice_payment.paid", stripe.invoice_payment(0))],
+        "nothing was paid with it",
+    ),
+    (
         "a charge that only held the money",
         [event("charge.succeeded", stripe.charge(1190, None, captured=False))],
         "the charge is authorised, not captured: no money moved",
@@ -134,6 +139,11 @@ PARKED = [
         "lines that do not come to the total",
         [event("invoice.finalized", {**PLAN, "total": 1191})],
         "invoice.total is 1191, but its lines and taxes come to 1190",
+    ),
+    (
+        "a customer's balance that does not explain what is due",
+        [event("invoice.finalized", {**PLAN, "starting_balance": -300, "ending_balance": 0})],
+        "invoice.amount_due is 1190, but the balance leaves 890",
     ),
     (
         "lines that are cut short",

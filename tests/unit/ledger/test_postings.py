@@ -480,7 +480,10 @@ STORIES = [
     Story(
         "an invoice voided after the customer's balance had paid part of it: the balance is restored",
         [
-            event("invoice.finalized", {**PLAN, "starting_balance": -300, "ending_balance": 0}),
+            event(
+                "invoice.finalized",
+                {**PLAN, "starting_balance": -300, "ending_balance": 0, "amount_due": 890},
+            ),
             event("invoice.voided", VOID),
         ],
         """

@@ -94,8 +94,10 @@ def _from_balance(invoice: Object, event: Event) -> Iterator[Posting]:
     starting, ending = invoice.get("starting_balance"), invoice.get("ending_balance")
     if type(starting) is not int or type(ending) is not int or starting == ending:
         return
-    id, currency = text(invoice, "id"), text(invoice, "currency")
-    applied, tags = Money(ending - starting, currency), Tags(customer_of(invoice), id)
+    id, applied = text(invoice, "id"), Money(ending - starting, text(invoice, "currency"))
+    if (left := whole(invoice, "total") - applied.amount_minor) != whole(invoice, "amount_due"):
+        raise Poison(f"invoice.amount_due is {invoice['amount_due']}, but the balance leaves {left}")
+    tags = Tags(customer_of(invoice), id)
     yield posting(
         f"invoice:{id}:balance",
         "invoice.balance_applied",

@@ -23,6 +23,8 @@ def invoice_payment_paid(book: Book, event: Event) -> Told:
     invoice = id_of(payment.get("invoice"))
     if by is None or invoice is None:
         raise Poison(f"invoice_payment.{'payment' if by is None else 'invoice'} names nothing")
+    if whole(payment, "amount_paid") == 0:
+        return Nothing("nothing was paid with it")
     if other := _told_by(book, by, f"inpay:{id}:paid"):
         return Nothing(f"the payment {by} is posted already as {other}")
     outside = dig(payment, "payment.type") == "payment_record"
