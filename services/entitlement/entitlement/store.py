@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
-from entitlement.domain import newer
+from entitlement.domain import newer, plain
 from entitlement.domain.access import Restriction
 from entitlement.domain.customer import Access, Customer
-from entitlement.domain.subscription import Item, Shape, Snapshot
+from entitlement.domain.subscription import Item, Snapshot
 from millrace import postgres
 from millrace.consumer import TABLES, Applied, latest
 from millrace.errors import Retryable
@@ -55,7 +55,7 @@ async def load(tx: Transaction, keys: Sequence[str]) -> dict[str, Customer]:
     subscriptions: dict[str, dict[str, tuple[Snapshot, ...]]] = {_key(row): {} for row in rows}
     restrictions: dict[str, dict[str, Restriction]] = {_key(row): {} for row in rows}
     for row in await tx.fetch(LOAD_SUBSCRIPTIONS, *wanted):
-        subscriptions[_key(row)][row["subscription"]] = tuple(map(_snapshot, row["recent"]["snapshots"]))
+        subscriptions[_key(row)][row["subscription"]] = plain.read(row["recent"])
     for row in await tx.fetch(LOAD_RESTRICTIONS, *wanted):
         restrictions[_key(row)][row["invoice"]] = _restriction(row)
     return {
@@ -278,10 +278,9 @@ def _history_columns(changes: Sequence[Applied[Customer]]) -> list[list[Any]]:
 
 def _subscription_row(stands: newer.Standing, recent: Sequence[Snapshot]) -> tuple[Any, ...]:
     head, shape = stands.head, stands.head.after
-    plain = {"snapshots": [_plain_snapshot(s) for s in recent]}  # an object: a list would become array cells
     return (
         shape.status, _at(shape.cancels_at), _at(shape.trial_end), _at(shape.ended_at),
-        shape.pause_collection, _at(head.created), head.event, stands.doubt, plain,
+        shape.pause_collection, _at(head.created), head.event, stands.doubt, plain.written(recent),
     )  # fmt: skip
 
 
@@ -290,25 +289,3 @@ def _item_row(account: str, subscription: str, item: Item) -> tuple[Any, ...]:
     return (
         account, subscription, item.id, item.price, item.lookup_key, item.product, item.quantity, *period,
     )  # fmt: skip
-
-
-def _plain_snapshot(s: Snapshot) -> list[Any]:
-    """A snapshot as short JSON: places instead of names, because every subscription carries a few."""
-    return [s.kind, s.created, _plain_shape(s.before), _plain_shape(s.after), list(s.told)]
-
-
-def _snapshot(plain: list[Any]) -> Snapshot:
-    kind, created, before, after, told = plain
-    return Snapshot(kind, created, _shape(before) if before else None, _shape(after), tuple(told))
-
-
-def _plain_shape(shape: Shape | None) -> list[Any] | None:
-    if shape is None:
-        return None
-    items = [[getattr(item, name) for name in Item.__slots__] for item in shape.items]
-    return [items if name == "items" else getattr(shape, name) for name in Shape.__slots__]
-
-
-def _shape(plain: list[Any]) -> Shape:
-    named = dict(zip(Shape.__slots__, plain, strict=True))
-    return Shape(**{**named, "items": tuple(Item(*item) for item in named["items"])})
