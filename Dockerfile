@@ -1,18 +1,19 @@
 # One image for every role: `docker run millrace ledger` is `python -m ledger`; the command is `millrace`.
 FROM python:3.13-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN python -m venv /opt/millrace
-ENV PATH=/opt/millrace/bin:$PATH
 WORKDIR /src
-# The dependencies first: this layer changes only when the lock does.
-COPY requirements.lock ./
-RUN pip install --require-hashes --no-deps -r requirements.lock
+# The dependencies first: these layers change only when a lock does.
+COPY requirements.lock requirements.runtime.lock ./
+RUN python -m venv /opt/build && /opt/build/bin/pip install --require-hashes --no-deps -r requirements.lock
+RUN python -m venv /opt/millrace \
+    && /opt/millrace/bin/pip install --require-hashes --no-deps -r requirements.runtime.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY libs ./libs
 COPY services ./services
 COPY lab ./lab
-RUN pip install --no-deps --no-build-isolation ./libs/millrace . \
-    && python -m compileall -q /opt/millrace
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation -w /wheels ./libs/millrace . \
+    && /opt/millrace/bin/pip install --no-deps --no-index /wheels/*.whl \
+    && /opt/millrace/bin/python -m compileall -q /opt/millrace
 
 FROM python:3.13-slim
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin millrace

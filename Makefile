@@ -50,6 +50,9 @@ bench: setup ## Ratios against named baselines, measured in one run
 	$(BIN)/python -m pytest -m bench -s tests/bench
 
 ##@ Data
-.PHONY: lock
+.PHONY: schemas lock
+schemas: setup ## Write schemas/ and docs/events.md anew from the code
+	$(BIN)/python schemas/generate.py
+
 lock: ## Resolve the lock files anew: names, versions and hashes only
 	tools/lock

@@ -15,7 +15,7 @@ import pytest
 from lab.stack import Stack
 from millrace import outbox, postgres
 
-_templates: dict[tuple[str, ...], str] = {}
+_templates: dict[tuple[str, tuple[postgres.Schema, ...]], str] = {}
 _numbers = itertools.count(1)
 
 
@@ -54,14 +54,14 @@ async def database(stack: Stack) -> AsyncIterator[MakeDatabase]:
 
 
 async def _template(stack: Stack, schemas: tuple[postgres.Schema, ...]) -> str:
-    names = (stack.postgres, *(s.name for s in schemas))
-    if names not in _templates:
+    wanted = (stack.postgres, schemas)
+    if wanted not in _templates:
         name = f"template_{os.getpid()}_{next(_numbers)}"
         await _execute(stack.postgres, f"create database {name}")
         for schema in (outbox.SCHEMA, *schemas):
             await postgres.migrate(_in(stack.postgres, name), schema)
-        _templates[names] = name
-    return _templates[names]
+        _templates[wanted] = name
+    return _templates[wanted]
 
 
 def _in(dsn: str, name: str) -> str:

@@ -39,6 +39,7 @@ TABLES: tuple[Series, ...] = (
 _EPOCH = datetime.fromtimestamp(0, UTC)  # the time of a record that cannot be read
 BUG_TRIES = 3  # how often an exception of our own may be a passing one
 DATA_ERRORS = ("22", "23")  # SQLSTATE classes that the data is to blame for: it would fail again
+CUT_OFF = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)  # by a lost connection
 Condemned = Mapping[str, tuple[str, str]]  # place → (status, reason)
 
 
@@ -245,7 +246,7 @@ def _classified(problem: Exception) -> Exception:
         return problem if state[:2] in DATA_ERRORS else Retryable(f"{type(problem).__name__} ({state})")
     if isinstance(problem, ValueError):  # asyncpg's refusal of an argument is one too: our bug, or the data's
         return problem
-    if isinstance(problem, (asyncpg.InterfaceError, OSError, TimeoutError)):
+    if isinstance(problem, CUT_OFF):
         return Retryable(type(problem).__name__)
     return problem
 

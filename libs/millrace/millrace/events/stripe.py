@@ -58,7 +58,7 @@ def whole(obj: Object, path: str) -> int:
 def dig(obj: Any, path: str) -> Any:
     """Whatever stands at a dotted path, or None when the way there ends."""
     for name in path.split("."):
-        if not isinstance(obj, Mapping):
+        if not isinstance(obj, dict):
             return None
         obj = obj.get(name)
     return obj
@@ -66,7 +66,7 @@ def dig(obj: Any, path: str) -> Any:
 
 def id_of(found: Any) -> str | None:
     """The id of a reference, which Stripe writes as a string or, expanded, as the object itself."""
-    if isinstance(found, Mapping):
+    if isinstance(found, dict):
         found = found.get("id")
     return found if isinstance(found, str) and found else None
 
@@ -74,11 +74,11 @@ def id_of(found: Any) -> str | None:
 def listed(obj: Object, name: str) -> list[Object]:
     """The elements of a list, be it Stripe's list object or a plain array. Raises Poison when it is cut short."""
     found = obj.get(name)
-    if isinstance(found, Mapping):
+    if isinstance(found, dict):
         if found.get("has_more"):
             raise Poison(f"{obj.get('object', 'object')}.{name} is cut short: has_more is true")
         found = found.get("data")
-    return [element for element in found if isinstance(element, Mapping)] if isinstance(found, list) else []
+    return [element for element in found if isinstance(element, dict)] if isinstance(found, list) else []
 
 
 def customer_of(obj: Object) -> str | None:
@@ -109,7 +109,7 @@ def _subscriptions_of_lines(invoice: Object) -> Iterator[str]:
 
 def _loose(lines: Any) -> Any:
     """The lines of a list that may be cut short: enough to find one name in."""
-    return lines.get("data") if isinstance(lines, Mapping) else lines
+    return lines.get("data") if isinstance(lines, dict) else lines
 
 
 def invoice_of_payment(payment: Object) -> str | None:
@@ -218,7 +218,7 @@ def paying_object(payment: Object) -> str | None:
     Reads an invoice payment's `payment`, a charge, or an invoice from before basil, so that both sides of one
     payment give the same answer.
     """
-    holder = payment.get("payment") if isinstance(payment.get("payment"), Mapping) else payment
+    holder = payment.get("payment") if isinstance(payment.get("payment"), dict) else payment
     for name in ("payment_intent", "charge", "payment_record"):
         if found := id_of(dig(holder, name)):
             return found
