@@ -14,7 +14,6 @@ from typing import Any
 
 import asyncpg
 
-from millrace import postgres
 from millrace.postgres import Connection
 from outbox_relay.domain.cursor import Cursor, Identity, Position, Snapshot
 from outbox_relay.domain.page import Page, Row, reached
@@ -152,7 +151,7 @@ async def outbox(
     """A session that reads pages. Units: `read_seconds` bounds every statement."""
     connection = await _connect(dsn, read_seconds, SESSION)
     try:
-        await postgres.prepare(connection)
+        await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=str, decoder=str, format="text")
         first, next_ = await connection.prepare(FIRST), await connection.prepare(NEXT)
         yield Outbox(connection, first, next_, page_rows, page_bytes, record_bytes)
     finally:

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import orjson
 
 from outbox_relay.domain.cursor import Position, Sequences, Snapshot
 
@@ -19,7 +21,7 @@ class Row(NamedTuple):
     id: int
     topic: str
     key: str
-    headers: Any  # a JSON object of strings, when its writer kept the rules
+    headers: str  # a JSON object of strings, when its writer kept the rules
     payload: bytes
     xid: int  # the transaction that wrote it
     size: int  # bytes of key, headers and payload
@@ -106,8 +108,8 @@ def plan(rows: Iterable[Row], partitions: Mapping[str, int], pseq: Sequences, by
 def _record(row: Row) -> Record | None:
     """The row as Kafka will carry it; None when its headers are not an object of strings."""
     try:
-        headers = [(name, value.encode()) for name, value in row.headers.items()]
-    except AttributeError:
+        headers = [(name, value.encode()) for name, value in orjson.loads(row.headers).items()]
+    except (AttributeError, orjson.JSONDecodeError):
         return None
     headers.append((OUTBOX_ID, b"%d" % row.id))
     return Record(row.key.encode(), row.payload, headers)

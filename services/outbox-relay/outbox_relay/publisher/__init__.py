@@ -64,7 +64,9 @@ class TxnPublisher:
         async with asyncio.timeout(self.deadline + self.transaction):
             await self.producer.start()
         metrics.FENCES.inc()
-        await decided(self.kafka, self.cursor_topic, self.transaction + SCAN_SECONDS)
+        patience = self.transaction + SCAN_SECONDS
+        async with asyncio.timeout(self.deadline + patience):
+            await decided(self.kafka, self.cursor_topic, patience)
         async with asyncio.timeout(self.deadline):
             return await last_cursor(self.kafka, self.cursor_topic)
 

@@ -49,16 +49,15 @@ async def decided(kafka: str, topic: str, within_seconds: float) -> None:
     carried may be published or not, and the cursor that tells lies beyond what a reader may see.
     Raises: Halted, when that is how it stays.
     """
-    try:
-        async with (
-            asyncio.timeout(within_seconds),
-            _reader(kafka, topic, "read_uncommitted") as (whole, part),
-            _reader(kafka, topic, "read_committed") as (stable, _),
-        ):
-            while await _end(stable, part) < await _end(whole, part):  # noqa: ASYNC110 the broker tells nobody
-                await asyncio.sleep(LOOK_SECONDS)
-    except TimeoutError:
-        raise Halted(UNDECIDED.format(topic=topic, seconds=within_seconds)) from None
+    until = asyncio.get_running_loop().time() + within_seconds
+    async with (
+        _reader(kafka, topic, "read_uncommitted") as (whole, part),
+        _reader(kafka, topic, "read_committed") as (stable, _),
+    ):
+        while await _end(stable, part) < await _end(whole, part):
+            if asyncio.get_running_loop().time() > until:
+                raise Halted(UNDECIDED.format(topic=topic, seconds=within_seconds))
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _end(consumer: AIOKafkaConsumer, part: TopicPartition) -> int:

@@ -24,7 +24,7 @@ __all__ = ["Deposed", "Halted", "Pace", "Relay", "Source"]
 
 log = logging.getLogger("outbox_relay")
 
-STANDBY_SECONDS = 0.5
+STANDBY_SECONDS = 1.0
 AGAIN_SECONDS = (0.1, 5.0)  # first and longest pause after a failure
 
 
