@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from ledger.domain.chart import Account
 from ledger.domain.journal import Line, Posting, Tags, credit, debit, posting
+from ledger.domain.readings import currency_of, when
 from millrace.errors import Poison
-from millrace.events.stripe import Object, at, text, whole
+from millrace.events.stripe import Object, text, whole
 from millrace.money import Money
 
 
@@ -20,14 +21,14 @@ def moved(transaction: Object, kind: str, clearing: Account, due: Money, open_it
     negative when the money leaves.
     Raises: Poison, naming the field, when Stripe's own amounts disagree.
     """
-    id, currency = text(transaction, "id"), text(transaction, "currency")
+    id, currency = text(transaction, "id"), currency_of(transaction)
     amount, fee, net = (whole(transaction, name) for name in ("amount", "fee", "net"))
     if net != amount - fee:
         raise Poison(f"balance_transaction.net is {net}, but amount less fee is {amount - fee}")
     return posting(
         f"bt:{id}",
         kind,
-        at(whole(transaction, "created")),
+        when(transaction, "created"),
         [
             debit(Account.STRIPE_BALANCE, Money(net, currency), Tags(open_item=open_item)),
             debit(Account.STRIPE_FEES, Money(fee, currency), Tags(open_item=open_item)),

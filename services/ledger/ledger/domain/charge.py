@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from ledger.domain.balance import moved
 from ledger.domain.chart import Account
 from ledger.domain.journal import Book, Nothing, Told, Wait
+from ledger.domain.readings import currency_of
 from millrace.events import Event
 from millrace.events.stripe import Object, id_of, object_of, paying_object, text, whole
 from millrace.money import Money
@@ -33,8 +34,9 @@ def charged(book: Book, event: Event) -> Told:
 
 
 def _gross(charge: Object) -> Money:
-    captured = charge.get("amount_captured")
-    return Money(captured if type(captured) is int else whole(charge, "amount"), text(charge, "currency"))
+    """What was captured; charges from before partial captures say only their amount."""
+    name = "amount" if charge.get("amount_captured") is None else "amount_captured"
+    return Money(whole(charge, name), currency_of(charge))
 
 
 def _open_item(charge: Object) -> str:

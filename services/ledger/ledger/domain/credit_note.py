@@ -12,10 +12,10 @@ from dataclasses import replace
 from ledger.domain.chart import Account
 from ledger.domain.invoice import settled
 from ledger.domain.journal import Book, Line, Posting, Tags, Told, Wait, credit, debit, posting, reversal
-from ledger.domain.readings import moment, net_of
+from ledger.domain.readings import currency_of, moment, net_of, whole_or_zero
 from millrace.errors import Poison
 from millrace.events import Event
-from millrace.events.stripe import Object, customer_of, dig, id_of, listed, object_of, taxes_of, text, whole
+from millrace.events.stripe import Object, customer_of, id_of, listed, object_of, taxes_of, text, whole
 from millrace.money import Money
 
 
@@ -56,7 +56,7 @@ def voided(book: Book, event: Event) -> Told:
 
 def _taken(note: Object, claim: Posting) -> Iterator[Line]:
     """Debits: what is no longer earned, line by line, and its tax."""
-    currency, tags = text(note, "currency"), _tags(note)
+    currency, tags = currency_of(note), _tags(note)
     deferred = {line.tags.line: line.tags for line in claim.lines if line.account is Account.DEFERRED_REVENUE}
     for line in listed(note, "lines"):
         amount, billed = Money(net_of(line), currency), id_of(line.get("invoice_line_item"))
@@ -64,7 +64,7 @@ def _taken(note: Object, claim: Posting) -> Iterator[Line]:
             yield debit(Account.DEFERRED_REVENUE, amount, deferred[billed])
         else:
             yield debit(Account.CREDIT_NOTES, amount, replace(tags, line=billed))
-    if shipping := dig(note, "shipping_cost.amount_subtotal"):
+    if shipping := whole_or_zero(note, "shipping_cost.amount_subtotal"):
         yield debit(Account.CREDIT_NOTES, Money(shipping, currency), tags)
     tax = sum(amount for amount, _ in taxes_of(note))
     yield debit(Account.TAX_PAYABLE, Money(tax, currency), tags)
@@ -73,7 +73,7 @@ def _taken(note: Object, claim: Posting) -> Iterator[Line]:
 def _given(note: Object) -> Iterator[Line]:
     """Credits: what the customer gets for it."""
     total, before = whole(note, "total"), _before_payment(note)
-    refunds, outside = _refunds(note, total - before), note.get("out_of_band_amount") or 0
+    refunds, outside = _refunds(note, total - before), whole_or_zero(note, "out_of_band_amount")
     balance = total - before - refunds - outside
     if balance and note.get("customer_balance_transaction") is None:
         raise Poison(f"credit_note.post_payment_amount leaves {balance} that nothing accounts for")
@@ -83,7 +83,7 @@ def _given(note: Object) -> Iterator[Line]:
         (Account.CUSTOMER_BALANCE, balance),
         (Account.REFUNDS_OWED, outside),
     ):
-        yield credit(account, Money(amount, text(note, "currency")), _tags(note))
+        yield credit(account, Money(amount, currency_of(note)), _tags(note))
 
 
 def _before_payment(note: Object) -> int:
@@ -101,7 +101,7 @@ def _refunds(note: Object, after_payment: int) -> int:
         return 0
     if note.get("customer_balance_transaction") is not None:
         raise Poison("credit_note.refund does not say how much of the note it is")
-    return after_payment - (note.get("out_of_band_amount") or 0)
+    return after_payment - whole_or_zero(note, "out_of_band_amount")
 
 
 def _tags(note: Object) -> Tags:

@@ -25,13 +25,12 @@ from ledger.domain.journal import (
     posting,
     reversal,
 )
-from ledger.domain.readings import moment, net_of, period_of
+from ledger.domain.readings import currency_of, moment, net_of, period_of, whole_or_zero
 from millrace.errors import Poison
 from millrace.events import Event
 from millrace.events.stripe import (
     Object,
     customer_of,
-    dig,
     id_of,
     listed,
     object_of,
@@ -56,7 +55,7 @@ def finalized(book: Book, event: Event) -> Told:
 
 
 def _claim(invoice: Object, event: Event) -> Posting:
-    id, currency = text(invoice, "id"), text(invoice, "currency")
+    id, currency = text(invoice, "id"), currency_of(invoice)
     total, earned = whole(invoice, "total"), list(_earned(invoice))
     tax = sum(amount for amount, _ in taxes_of(invoice))
     stated = sum(-line.money.amount_minor for line in earned) + tax
@@ -77,7 +76,7 @@ def _claim(invoice: Object, event: Event) -> Posting:
 
 def _earned(invoice: Object) -> Iterator[Line]:
     """A credit for each line: deferred when it is earned over a period, revenue when it is earned at once."""
-    id, currency, customer = text(invoice, "id"), text(invoice, "currency"), customer_of(invoice)
+    id, currency, customer = text(invoice, "id"), currency_of(invoice), customer_of(invoice)
     for line in listed(invoice, "lines"):
         start, end = period_of(line)
         yield credit(
@@ -85,16 +84,18 @@ def _earned(invoice: Object) -> Iterator[Line]:
             Money(net_of(line), currency),
             Tags(customer, id, id_of(line), subscription_item_of_line(line), None, start, end),
         )
-    if shipping := dig(invoice, "shipping_cost.amount_subtotal"):
+    if shipping := whole_or_zero(invoice, "shipping_cost.amount_subtotal"):
         yield credit(Account.REVENUE, Money(shipping, currency), Tags(customer, id))
 
 
 def _from_balance(invoice: Object, event: Event) -> Iterator[Posting]:
     """What the customer's balance gives (positive) or takes: Stripe tells it by no event but this."""
-    starting, ending = invoice.get("starting_balance"), invoice.get("ending_balance")
-    if type(starting) is not int or type(ending) is not int or starting == ending:
+    if invoice.get("ending_balance") is None:
         return
-    id, applied = text(invoice, "id"), Money(ending - starting, text(invoice, "currency"))
+    moved = whole(invoice, "ending_balance") - whole_or_zero(invoice, "starting_balance")
+    if moved == 0:
+        return
+    id, applied = text(invoice, "id"), Money(moved, currency_of(invoice))
     if (left := whole(invoice, "total") - applied.amount_minor) != whole(invoice, "amount_due"):
         raise Poison(f"invoice.amount_due is {invoice['amount_due']}, but the balance leaves {left}")
     tags = Tags(customer_of(invoice), id)
@@ -109,7 +110,7 @@ def _from_balance(invoice: Object, event: Event) -> Iterator[Posting]:
 def voided(book: Book, event: Event) -> Told:
     """The claim is withdrawn: what finalisation posted is undone, less what credit notes undid before."""
     invoice = object_of(event)
-    id, noted = text(invoice, "id"), invoice.get("pre_payment_credit_notes_amount") or 0
+    id, noted = text(invoice, "id"), whole_or_zero(invoice, "pre_payment_credit_notes_amount")
     claim = book.facts.get(f"invoice:{id}:finalized")
     if claim is None:
         return Wait(f"invoice {id} is not finalized here yet")
@@ -137,7 +138,7 @@ def _standing_notes(book: Book) -> list[Posting]:
 def marked_uncollectible(book: Book, event: Event) -> Told:
     """The claim is given up: what remains of it is a loss."""
     invoice = object_of(event)
-    id, currency = text(invoice, "id"), text(invoice, "currency")
+    id, currency = text(invoice, "id"), currency_of(invoice)
     if f"invoice:{id}:finalized" not in book.facts:
         return Wait(f"invoice {id} is not finalized here yet")
     remaining = Money(whole(invoice, "amount_remaining"), currency)

@@ -34,6 +34,8 @@ class Tags:
     service_to: datetime | None = None
 
 
+LARGEST = 10**15  # minor units; far beyond any invoice, and sums of many still fit
+
 UNTAGGED = Tags()
 TAGS = attrgetter(*(tag.name for tag in fields(Tags)))
 
@@ -76,8 +78,10 @@ class Posting:
 def posting(
     fact: str, kind: str, effective_at: datetime, lines: Iterable[Line], reverses: str | None = None
 ) -> Posting:
-    """A posting that balances, without empty lines. Raises Poison when a currency does not sum to zero."""
+    """A posting that balances, without empty lines. Raises Poison when it does not, or an amount is absurd."""
     kept = tuple(line for line in lines if line.money.amount_minor)
+    if any(abs(line.money.amount_minor) > LARGEST for line in kept):
+        raise Poison(f"{fact} has an amount that no account can hold")
     sums: Counter[str] = Counter()
     for line in kept:
         sums[line.money.currency] += line.money.amount_minor

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ledger.domain.chart import Account
 from ledger.domain.invoice import settled
 from ledger.domain.journal import Book, Nothing, Posting, Tags, Told, credit, debit, posting
-from ledger.domain.readings import moment
+from ledger.domain.readings import currency_of, moment, whole_or_zero
 from millrace.errors import Poison
 from millrace.events import Event
 from millrace.events.stripe import Object, customer_of, dig, id_of, object_of, paying_object, text, whole
@@ -31,7 +31,7 @@ def invoice_payment_paid(book: Book, event: Event) -> Told:
     paid = _payment(
         f"inpay:{id}:paid",
         Account.OUT_OF_BAND_CLEARING if outside else Account.PAYMENT_CLEARING,
-        Money(whole(payment, "amount_paid"), text(payment, "currency")),
+        Money(whole(payment, "amount_paid"), currency_of(payment)),
         invoice,
         by,
         payment,
@@ -61,7 +61,7 @@ def _paid_by_charge(book: Book, invoice: Object, event: Event) -> Told:
         raise Poison("invoice.charge names nothing")
     if other := _told_by(book, by, fact):
         return Nothing(f"the payment {by} is posted already as {other}")
-    amount = Money(whole(invoice, "amount_paid"), text(invoice, "currency"))
+    amount = Money(whole(invoice, "amount_paid"), currency_of(invoice))
     return settled(book, [_payment(fact, Account.PAYMENT_CLEARING, amount, id, by, invoice, event)])
 
 
@@ -87,14 +87,13 @@ def _told_by(book: Book, by: str, fact: str) -> str | None:
 
 def _outside(invoice: Object) -> int:
     """What was paid outside Stripe: since dahlia a field of its own, before basil a flag on the whole."""
-    amount = invoice.get("amount_paid_off_stripe")
-    if type(amount) is int:
+    if amount := whole_or_zero(invoice, "amount_paid_off_stripe"):
         return amount
     return whole(invoice, "amount_due") if invoice.get("paid_out_of_band") is True else 0
 
 
 def _out_of_band(invoice: Object, outside: int, event: Event) -> Posting:
-    id, amount = text(invoice, "id"), Money(outside, text(invoice, "currency"))
+    id, amount = text(invoice, "id"), Money(outside, currency_of(invoice))
     customer = customer_of(invoice)
     return posting(
         f"invoice:{id}:oob",

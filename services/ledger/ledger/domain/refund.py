@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from ledger.domain.balance import moved
 from ledger.domain.chart import Account
 from ledger.domain.journal import Book, Nothing, Posting, Tags, Told, Wait, credit, debit, posting
+from ledger.domain.readings import currency_of, when
 from millrace.events import Event
-from millrace.events.stripe import Object, at, id_of, object_of, text, whole
+from millrace.events.stripe import Object, id_of, object_of, text, whole
 from millrace.money import Money
 
 
@@ -40,7 +41,7 @@ def _given(refund: Object) -> Posting:
     return posting(
         f"refund:{id}:created",
         "refund.created",
-        at(whole(refund, "created")),
+        when(refund, "created"),
         [
             debit(Account.REFUNDS, _amount(refund), Tags(open_item=id)),
             credit(Account.REFUND_CLEARING, _amount(refund), Tags(open_item=id)),
@@ -68,7 +69,7 @@ def _ended(refund: Object, event: Event) -> Iterator[Posting]:
     yield posting(
         f"refund:{id}:{refund['status']}",
         f"refund.{refund['status']}",
-        at(whole(back, "created")) if back else event.time,
+        when(back, "created") if back else event.time,
         [
             debit(Account.REFUND_CLEARING, _amount(refund), Tags(open_item=id)),
             credit(owed, _amount(refund), Tags(open_item=id)),
@@ -83,4 +84,4 @@ def _unfetched(refund: Object) -> list[str]:
 
 
 def _amount(refund: Object) -> Money:
-    return Money(whole(refund, "amount"), text(refund, "currency"))
+    return Money(whole(refund, "amount"), currency_of(refund))
