@@ -108,6 +108,30 @@ async def test_two_leaders_forced_past_the_lease_double_nothing(arena: MakeArena
     assert await it.account() == Account(rows=300)
 
 
+async def test_nobody_is_fenced_without_the_lease(arena: MakeArena) -> None:
+    """A leader that was deposed must not disturb its successor before it has noticed."""
+
+    class Gone:
+        lost, asked = asyncio.Event(), 0
+
+        async def confirm(self) -> None:
+            self.asked += 1
+            raise ConnectionError
+
+        async def release(self) -> None: ...
+
+    gone = Gone()
+
+    async def lease() -> Gone:
+        return gone
+
+    relay = (await arena()).relay()
+    relay.lease = lease
+    async with running(relay):
+        await until(lambda: gone.asked > 2)
+        assert relay.publisher.producer is None
+
+
 async def test_a_lost_lease_ends_publishing_and_is_taken_again(arena: MakeArena) -> None:
     it = await arena()
     relay = it.relay()

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, RequestTimedOutError
+from aiokafka.protocol.transaction import EndTxnRequest
 
 from outbox_relay import commands, metrics
 from outbox_relay.domain.cursor import Cursor, Identity, Position, Snapshot
@@ -173,6 +174,27 @@ async def test_an_undecided_transaction_halts_the_successor(
     finally:
         await stranger.discard()
         await successor.discard()
+
+
+async def test_the_end_of_a_transaction_is_asked_for_once(arena: MakeArena) -> None:
+    """An answer that never comes may still have been a yes; asking again could end the next transaction."""
+    it = await arena()
+    asked: list[object] = []
+    async with publisher(it) as one:
+        assert one.producer is not None
+        sending = one.producer.client.send
+
+        async def silent(node: int, request: object, **options: object) -> object:
+            if not isinstance(request, EndTxnRequest):
+                return await sending(node, request, **options)
+            asked.append(request)
+            raise RequestTimedOutError
+
+        one.producer.client.send = silent
+        with pytest.raises(KafkaError):
+            await one.publish([], Cursor(HERE, Position(Snapshot(10, 10)), {}))
+        assert len(asked) == 1
+        assert await one.fence() is None
 
 
 async def test_every_future_is_asked() -> None:
