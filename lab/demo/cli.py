@@ -81,7 +81,7 @@ async def _show(results: list[Result], same: bool, as_json: bool) -> None:
     connection: postgres.Connection = await asyncpg.connect(last.site.database)
     try:
         await postgres.prepare(connection)
-        operators.show_books({"trial_balance": await ledger.trial_balance(connection)})
+        operators.show_books(await ledger.trial_balance(connection))
         await _show_access(connection)
         operators.show_cases("Open dunning cases", await dunning.cases(connection, open_only=True))
     finally:
@@ -101,20 +101,19 @@ async def _show_access(connection: postgres.Connection) -> None:
     for customer in await entitlement.customers(connection, SHOWN):
         for report in await entitlement.access(connection, customer):
             rows += _access_lines(report)
-    show.table("Access", ["customer", "may", "may not", "why", "evidence"], rows)
+    show.table("Access", ["!customer", "may and may not", "why, and the events that prove it"], rows)
 
 
-def _access_lines(report: dict[str, Any]) -> Iterator[tuple[str, str, str, str, str]]:
+def _access_lines(report: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """A line for each reason that decides some of a customer's features."""
-    by_reason: dict[tuple[str, str], dict[bool, list[str]]] = {}
+    by_reason: dict[str, list[str]] = {}
     for feature, verdict in report["features"].items():
-        why = verdict["reason"], "\n".join(verdict["evidence"])
         limit = f" {verdict['limit']}" if verdict.get("limit") else ""
-        by_reason.setdefault(why, {True: [], False: []})[verdict["verdict"] != "denied"].append(
-            feature + limit
-        )
-    for (reason, evidence), features in by_reason.items():
-        yield report["customer"], ", ".join(features[True]), ", ".join(features[False]), reason, evidence
+        mark = "✗" if verdict["verdict"] == "denied" else "✓"
+        why = "\n".join([verdict["reason"], *verdict["evidence"]])
+        by_reason.setdefault(why, []).append(f"{mark} {feature}{limit}")
+    for why, features in by_reason.items():
+        yield report["customer"], ", ".join(features), why
 
 
 def _show_result(result: Result) -> None:

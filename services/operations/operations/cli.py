@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -151,7 +151,7 @@ def access(
 
 
 def books(json: Json = False) -> None:
-    """The trial balance by currency, and what still lies in the clearing accounts. Exit code 3 when it is not zero.
+    """The trial balance by currency, what has not cleared and what waits. Exit code 3 when it does not balance.
 
     Example: millrace books --json | jq '.trial_balance[] | select(.account == 1100)'
     """
@@ -170,7 +170,8 @@ def books(json: Json = False) -> None:
     if json:
         show.as_json(found)
     else:
-        show_books(found)
+        show_books(found["trial_balance"])
+        _show_clearing(found)
     raise typer.Exit(DRIFT if found["unbalanced"] else 0)
 
 
@@ -222,7 +223,7 @@ def verify(
 
 def show_checks(checks: list[proof.Check]) -> None:
     """The proof, a line a check."""
-    show.table("Proof", ["", "check", "found"], [(show.mark(c.ok), c.name, c.detail) for c in checks])
+    show.table("Proof", ["", "!check", "found"], [(show.mark(c.ok), c.name, c.detail) for c in checks])
 
 
 def show_access(report: dict[str, Any]) -> None:
@@ -234,31 +235,41 @@ def show_access(report: dict[str, Any]) -> None:
         (show.mark(v["verdict"] != "denied"), name, v.get("limit"), v["reason"], "\n".join(v["evidence"]))
         for name, v in report["features"].items()
     ]
-    show.table(title, ["", "feature", "#limit", "why", "evidence"], rows)
+    show.table(title, ["", "!feature", "#limit", "why", "!evidence"], rows)
 
 
-def show_books(found: dict[str, Any]) -> None:
-    """The trial balance, a block a currency; then what has not cleared."""
-    for currency in sorted({line.currency for line in found["trial_balance"]}):
-        lines = [line for line in found["trial_balance"] if line.currency == currency]
-        rows = [
-            (x.account, x.name, show.amount(x.debit_minor, currency), show.amount(x.credit_minor, currency),
-             show.amount(x.balance_minor, currency))
-            for x in lines
-        ]  # fmt: skip
-        rows.append(("", "sum", show.amount(sum(x.debit_minor for x in lines), currency),
-                     show.amount(sum(x.credit_minor for x in lines), currency),
-                     show.amount(sum(x.balance_minor for x in lines), currency) or "0"))  # fmt: skip
-        show.table(
-            f"Trial balance {currency.upper()}", ["account", "name", "#debit", "#credit", "#balance"], rows
-        )
+def show_books(balances: Sequence[ledger.Balance]) -> None:
+    """The trial balance, a table a currency, each with its sums."""
+    for currency in sorted({line.currency for line in balances}):
+        lines = [line for line in balances if line.currency == currency]
+        sums = [sum(column) for column in zip(*(line[3:] for line in lines), strict=True)]
+        rows: list[tuple[Any, ...]] = [
+            (str(x.account), x.name, *(show.amount(minor, currency) for minor in x[3:])) for x in lines
+        ]
+        rows.append(("", "sum", *(show.amount(minor, currency) or "0" for minor in sums)))
+        columns = ["account", "!name", "#debit", "#credit", "#balance"]
+        show.table(f"Trial balance {currency.upper()}", columns, rows)
 
 
-def show_cases(title: str, cases: list[dict[str, Any]]) -> None:
+def _show_clearing(found: dict[str, Any]) -> None:
+    """What one side has told and the other has not, and what waits to be told."""
+    rows = [
+        (c.name, c.currency.upper(), show.amount(c.balance_minor, c.currency) or "0",
+         ", ".join(i.item for i in c.open_items[:3]) + (" …" if len(c.open_items) > 3 else ""))
+        for c in found["clearing"]
+    ]  # fmt: skip
+    show.table("Not cleared yet", ["!account", "currency", "#balance", "open"], rows)
+    waiting = [(w.event, w.type, w.reason) for w in found["waiting"]]
+    show.table("Waiting for another fact", ["!event", "type", "why"], waiting)
+
+
+def show_cases(title: str, cases: Sequence[dict[str, Any]]) -> None:
     """Dunning cases, oldest failure first."""
-    names = ["customer", "invoice", "stage", "attempts", "decline_code", "grace_until", "reason"]
-    show.table(title, ["customer", "invoice", "stage", "#attempts", "decline", "grace until", "why"],
-               [[case[name] for name in names] for case in cases])  # fmt: skip
+    rows = [
+        (f"{case['customer']}\n{case['invoice']}", case["stage"], case["attempts"], case["reason"])
+        for case in cases
+    ]
+    show.table(title, ["!customer, invoice", "!stage", "#attempts", "why"], rows)
 
 
 def _show_status(found: dict[str, Any]) -> None:
@@ -276,7 +287,7 @@ def _show_status(found: dict[str, Any]) -> None:
     ]  # fmt: skip
     show.table(
         "Consumers",
-        ["consumer", "#applied", "#no-op", "#parked", "#behind", "oldest", "parked because"],
+        ["!consumer", "#applied", "#no-op", "#parked", "#behind", "oldest", "parked because"],
         rows,
     )
 

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from millrace.money import decimal
 
-console = Console()
+WIDTH = 110  # of what is not a terminal: a file, a pipe, a build's log
+console = Console() if Console().is_terminal else Console(width=WIDTH)
 
 
 def as_json(value: Any) -> None:
@@ -23,11 +24,13 @@ def as_json(value: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows under columns; a column whose name begins with '#' is a number and stands right."""
+    """Print rows under columns. '#amount' is a number and stands right; '!id' is never broken over lines."""
     made = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
     for column in columns:
         made.add_column(
-            column.lstrip("#"), justify="right" if column.startswith("#") else "left", overflow="fold"
+            column.lstrip("#!"),
+            justify="right" if column.startswith("#") else "left",
+            no_wrap=column.startswith(("#", "!")),
         )
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else _cell(cell) for cell in row))

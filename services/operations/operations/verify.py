@@ -141,10 +141,12 @@ async def _books(connection: Connection) -> list[Check]:
     for line in balance:
         sums[line.currency] += line.balance_minor
     zero = not any(sums.values())
+    drift = await ledger.drift(connection)
     attempts = await _refused(connection)
     allowed = [a.attempt for a in attempts if not a.refused]
     return [
         Check("every journal transaction sums to zero", not unbalanced, f"{len(unbalanced)} unbalanced"),
+        Check("running balances are the sum of their lines", not drift, f"{len(drift)} accounts drift"),
         Check("the trial balance sums to zero", zero, ", ".join(f"{c} {n}" for c, n in sorted(sums.items()))),
         Check("the books refuse changes", bool(attempts) and not allowed,
               f"{len(attempts)} attempts refused" if not allowed else f"allowed: {allowed}"),
