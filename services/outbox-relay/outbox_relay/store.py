@@ -155,7 +155,7 @@ async def outbox(
         first, next_ = await connection.prepare(FIRST), await connection.prepare(NEXT)
         yield Outbox(connection, first, next_, page_rows, page_bytes, record_bytes)
     finally:
-        connection.terminate()
+        await _close(connection)
 
 
 class Lease:

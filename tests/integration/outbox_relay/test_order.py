@@ -11,7 +11,7 @@ from outbox_relay.domain.cursor import Position
 from tests.integration.outbox_relay.arena import Account, Arena, MakeArena, running, until
 from tests.integration.outbox_relay.writers import INSERT, Writers
 
-WRITES = 700
+WRITES = 500
 
 
 @pytest.mark.parametrize("seed", [1, 2])
