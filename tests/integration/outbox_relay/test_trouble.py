@@ -143,6 +143,30 @@ async def test_a_successor_fences_and_reads_what_its_predecessor_committed(arena
     assert await commands.position(it.kafka, it.cursor) == cursors[2]
 
 
+async def test_a_predecessor_may_commit_until_it_is_fenced_and_that_is_seen(
+    arena: MakeArena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cursor is read after the fence: read before, it would be one page behind, and the page come twice."""
+    it = await arena()
+    last = Cursor(HERE, Position(Snapshot(11, 11)), {})
+    async with publisher(it) as first:
+        await first.send([], last)
+
+        class Overtaken(Producer):
+            async def start(self) -> None:
+                await first.commit()
+                await super().start()
+
+        monkeypatch.setattr("outbox_relay.publisher.Producer", Overtaken)
+        successor = TxnPublisher(
+            it.kafka, it.cursor, deadline_seconds=5, transaction_seconds=5, batch_bytes=1000
+        )
+        try:
+            assert await successor.fence() == last
+        finally:
+            await successor.discard()
+
+
 async def test_the_cursor_is_found_behind_any_number_of_aborted_ones(arena: MakeArena) -> None:
     it = await arena()
     kept = Cursor(HERE, Position(Snapshot(10, 10)), {})
