@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from entitlement.catalog import Watched
+from entitlement.catalog import InForce
 from entitlement.commands import TOPICS
 from entitlement.fold import fold
 from entitlement.http import Served, api
@@ -15,7 +15,7 @@ from millrace.consumer import Consumer
 async def main(settings: Settings) -> None:
     """Run the consumer and the access API until a signal. Raises Misconfigured for a bad catalog."""
     time = clock(settings.clock)
-    catalog = Watched(settings.catalog, time)
+    catalog = InForce(settings.catalog, time)
     pool = await postgres.pool(settings.database.get_secret_value(), name="entitlement")
     async with pool:
         await service.run(

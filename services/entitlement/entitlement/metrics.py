@@ -11,10 +11,6 @@ from entitlement.domain.customer import Customer
 from millrace.consumer import Applied
 from millrace.postgres import Transaction
 
-CATALOG_INVALID = Gauge(
-    "millrace_entitlement_catalog_invalid",
-    "1 while the catalog file cannot be used and an older version stays in force. The log names the line.",
-)
 CATALOG_VERSION = Gauge(
     "millrace_entitlement_catalog_info", "The catalog version in force, as a label.", ["version"]
 )

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from entitlement import metrics
-from entitlement.catalog import Watched, read
+from entitlement.catalog import InForce, read
 from lab.stripe import plans
 from millrace.clock import FrozenClock
 from millrace.errors import Misconfigured
@@ -32,7 +31,7 @@ plans:
 """
 # what is written instead of what → line, what the message must say
 MISTAKES = {
-    "unknown key": ("version:", "versoin:", 1, "unknown key 'versoin'; use version,"),
+    "unknown key": ("version:", "versoin:", 1, "versoin: is not known here; did you mean version?"),
     "missing key": ('version: "1"\n', "", 1, "'version' is missing; add `version:`"),
     "version is a number": (
         'version: "1"',
@@ -44,25 +43,25 @@ MISTAKES = {
         "2026-01-01T00:00:00Z",
         "soon",
         2,
-        "effective_from: 'soon' is not an instant; write 2026-",
+        "effective_from: 'soon' is not an instant; write it as 2026-",
     ),
-    "no day": ("2026-01-01T00:00:00Z", "2026-02-31", 2, "effective_from: cannot be read"),
+    "no day": ("2026-01-01T00:00:00Z", "2026-02-31", 2, "effective_from: 2026-02-31 is not an instant"),
     "unknown kind": (
         "kind: limit",
         "kind: lmit",
         4,
-        "features.boards.kind: 'lmit' is not known; use switch or",
+        "features.boards.kind: 'lmit' is not known; did you mean limit?",
     ),
-    "unknown policy": ("keep", "kep", 5, "'kep' is not known; use deny or keep"),
+    "unknown policy": ("keep", "kep", 5, "'kep' is not known; did you mean keep?"),
     "feature without kind": ("{kind: limit}", "{}", 4, "features.boards: 'kind' is missing"),
     "features is a list": ("{boards: 10}", "[boards]", 10, "plans.team.features: is not a mapping"),
     "unknown feature": ("{boards: 10}", "{boadrs: 10}", 10, "no such feature; declare it under `features:`"),
     "limit is a word": ("{boards: 10}", "{boards: many}", 10, "'many' is not a limit; write a whole number"),
     "limit is negative": ("{boards: 10}", "{boards: -1}", 10, "-1 is not a limit"),
-    "limit is a switch": ("{boards: 10}", "{boards: true}", 10, "True is not a limit"),
+    "limit is a switch": ("{boards: 10}", "{boards: true}", 10, "true is not a limit"),
     "limit is a fraction": ("{boards: 10}", "{boards: 1.5}", 10, "1.5 is not a limit"),
     "limit is a list": ("{boards: 10}", "{boards: [10]}", 10, "is not a single value"),
-    "switch is a number": ("sso: true", "sso: 1", 13, "1 is not a switch; write true or false"),
+    "switch is a number": ("sso: true", "sso: 1", 13, "sso: 1 is not a switch; write true or false"),
     "prices is a word": ("[price_1]", "price_1", 8, "plans.team.prices: is not a list; write [a, b]"),
     "price is a number": ("[price_1]", "[7]", 8, "7 is not a text"),
     "price twice": (
@@ -71,10 +70,10 @@ MISTAKES = {
         9,
         "'price_1' belongs to plan 'team' already; name it once",
     ),
-    "plan twice": ("  scale:", "  team:", 11, "'team' is given twice; remove one of them"),
+    "plan twice": ("  scale:", "  team:", 11, "plans.team: is there twice; keep one of them"),
     "bad YAML": ("[price_1]", "[price_1", 9, "not YAML: "),
     "tab": ("  boards:", "\tboards:", 4, "not YAML: "),
-    "empty": (GOOD, "", 1, "is empty; begin with `version:`"),
+    "empty": (GOOD, "", 1, "is empty; write it, or set ENTITLEMENT_CATALOG to"),
 }
 
 
@@ -84,17 +83,17 @@ def test_a_mistake_names_file_line_and_fix_and_the_running_version_stays(
 ) -> None:
     old, new, line, says = MISTAKES[mistake]
     path = written(tmp_path, GOOD)
-    watched = Watched(path, FrozenClock(datetime(2026, 7, 1, tzinfo=UTC)))
+    watched = InForce(path, FrozenClock(datetime(2026, 7, 1, tzinfo=UTC)))
     bad = written(tmp_path, GOOD.replace(old, new, 1))
     with pytest.raises(Misconfigured) as refused:
         read(bad)
     assert str(refused.value).startswith(f"{path}:{line}: ")
     assert says in str(refused.value)
     assert watched.current().version == "1"
-    assert metrics.CATALOG_INVALID._value.get() == 1
+    assert watched.file.refused
     written(tmp_path, GOOD.replace('"1"', '"2"'))
     assert watched.current().version == "2"
-    assert metrics.CATALOG_INVALID._value.get() == 0
+    assert not watched.file.refused
 
 
 def written(folder: Path, text: str) -> Path:
@@ -108,33 +107,46 @@ def written(folder: Path, text: str) -> Path:
 
 def test_a_service_does_not_start_with_a_bad_or_missing_file(tmp_path: Path) -> None:
     clock = FrozenClock(datetime(2026, 7, 1, tzinfo=UTC))
-    with pytest.raises(Misconfigured, match="'versoin'"):
-        Watched(written(tmp_path, GOOD.replace("version", "versoin")), clock)
-    with pytest.raises(Misconfigured, match=r"nowhere\.yaml:1: cannot be read"):
-        Watched(tmp_path / "nowhere.yaml", clock)
+    with pytest.raises(Misconfigured, match="versoin: is not known here"):
+        InForce(written(tmp_path, GOOD.replace("version", "versoin")), clock)
+    with pytest.raises(Misconfigured, match=r"nowhere\.yaml: cannot be read: .* set ENTITLEMENT_CATALOG"):
+        InForce(tmp_path / "nowhere.yaml", clock)
 
 
 def test_a_version_waits_for_its_time(tmp_path: Path) -> None:
     clock = FrozenClock(datetime(2026, 7, 1, tzinfo=UTC))
-    watched = Watched(written(tmp_path, GOOD), clock)
+    watched = InForce(written(tmp_path, GOOD), clock)
     written(tmp_path, GOOD.replace('"1"', '"2"').replace("2026-01-01", "2026-07-02"))
     assert watched.current().version == "1"
     clock.at += timedelta(days=1)
     assert watched.current().version == "2"
     with pytest.raises(Misconfigured, match="has not come yet"):
-        Watched(watched.path, FrozenClock(datetime(2026, 7, 1, tzinfo=UTC)))
+        InForce(watched.file.path, FrozenClock(datetime(2026, 7, 1, tzinfo=UTC)))
+
+
+def test_a_version_that_waits_does_not_come_while_its_file_is_bad(tmp_path: Path) -> None:
+    clock = FrozenClock(datetime(2026, 7, 1, tzinfo=UTC))
+    watched = InForce(written(tmp_path, GOOD), clock)
+    next_ = GOOD.replace('"1"', '"2"').replace("2026-01-01", "2026-07-02")
+    written(tmp_path, next_)
+    assert watched.current().version == "1"
+    written(tmp_path, next_.replace("boards: 10", "boards: ten"))
+    clock.at += timedelta(days=1)
+    assert watched.current().version == "1"
+    written(tmp_path, next_)
+    assert watched.current().version == "2"
 
 
 def test_other_content_under_the_same_version_is_refused(tmp_path: Path) -> None:
-    watched = Watched(written(tmp_path, GOOD), FrozenClock(datetime(2026, 7, 1, tzinfo=UTC)))
+    watched = InForce(written(tmp_path, GOOD), FrozenClock(datetime(2026, 7, 1, tzinfo=UTC)))
     written(tmp_path, GOOD.replace("boards: 10", "boards: 99"))
     assert watched.current().plans["team"].gives == {"boards": 10}
-    assert metrics.CATALOG_INVALID._value.get() == 1
+    assert watched.file.refused
 
 
 def test_a_file_that_disappears_leaves_the_running_version(tmp_path: Path) -> None:
-    watched = Watched(written(tmp_path, GOOD), FrozenClock(datetime(2026, 7, 1, tzinfo=UTC)))
-    watched.path.unlink()
+    watched = InForce(written(tmp_path, GOOD), FrozenClock(datetime(2026, 7, 1, tzinfo=UTC)))
+    watched.file.path.unlink()
     assert watched.current().version == "1"
 
 
