@@ -33,6 +33,7 @@ from lab.stripe import quarter
 from millrace import postgres
 from millrace.clock import FrozenClock
 from millrace.consumer import Batches, Fold, Record, read, run
+from millrace.documents import Watched
 from millrace.events import Event, headers
 from millrace.topics import STRIPE_BILLING, STRIPE_PAYMENTS
 from tests.support.database import MakeDatabase
@@ -47,13 +48,13 @@ CLOCK = FrozenClock(datetime(2026, 10, 1, tzinfo=UTC))
 
 CONSUMERS: dict[str, tuple[Callable[[], Fold[Any, Any]], postgres.Schema, tuple[str, ...]]] = {
     "entitlement": (
-        lambda: entitlement.fold.fold(entitlement.catalog.Watched(COMPANY / "catalog.yaml", CLOCK).current),
+        lambda: entitlement.fold.fold(entitlement.catalog.InForce(COMPANY / "catalog.yaml", CLOCK).current),
         entitlement.store.SCHEMA,
         (STRIPE_BILLING,),
     ),
     "ledger": (ledger.fold.fold, ledger.store.SCHEMA, (STRIPE_BILLING, STRIPE_PAYMENTS)),
     "dunning": (
-        lambda: dunning.fold.fold(dunning.policies.Live(COMPANY / "dunning.yaml")),
+        lambda: dunning.fold.fold(Watched(COMPANY / "dunning.yaml", dunning.policies.read)),
         dunning.store.SCHEMA,
         (STRIPE_BILLING, STRIPE_PAYMENTS),
     ),

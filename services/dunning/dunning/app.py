@@ -9,11 +9,12 @@ from dunning.jobs import Timers
 from dunning.settings import Settings
 from millrace import clock, postgres, service
 from millrace.consumer import Consumer
+from millrace.documents import Watched
 
 
 async def main(settings: Settings) -> None:
     """Build everything, decide nothing, run until told to stop."""
-    rules = policies.Live(settings.policies)
+    rules = Watched(settings.policies, policies.read)
     time = clock.clock(settings.clock)
     pool = await postgres.pool(settings.database.get_secret_value(), name="millrace-dunning")
     try:

@@ -12,7 +12,3 @@ TIMER_LATENESS = Gauge(
     "millrace_dunning_timer_lateness_seconds",
     "Lateness of the most overdue timer in the last claim; 0 when none was due. Above 300 s: nobody claims.",
 )
-POLICIES_REFUSED = Gauge(
-    "millrace_dunning_policies_refused",
-    "1 while the policy file has a mistake and an older version is in force; the log says which line.",
-)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from prometheus_client import REGISTRY
 
 from dunning import policies
 from dunning.domain import Kind
+from millrace.documents import Watched
 from millrace.errors import Misconfigured
 
 GOOD = """\
@@ -31,16 +31,16 @@ a word for a number      |   grace_days: 7   |   grace_days: seven     | 2 | 'se
 a fraction of a day      |   grace_days: 7   |   grace_days: 7.5       | 2 | 7.5 is not a number of days
 a day that is quoted     |   grace_days: 7   |   grace_days: "7"       | 2 | '7' is not a number of days
 more than a year         |   grace_days: 7   |   grace_days: 400       | 2 | write a whole number from 0 to 365
-a misspelt rule          |   grace_days: 7   |   grace_day: 7          | 2 | grace_day is unknown in default; did you mean grace_days?
-a misspelt kind          |     hard: 3       |     herd: 3             | 4 | herd is unknown in declines; did you mean hard?
-a rule twice             |     hard: 3       |     hard: 3\\n    hard: 4 | 5 | hard is there twice; keep one
-no such access           |     written_off: given |     written_off: maybe | 9 | 'maybe' is no access; write `restricted` or `given`
+a misspelt rule          |   grace_days: 7   |   grace_day: 7          | 2 | default.grace_day: is not known here; did you mean grace_days?
+a misspelt kind          |     hard: 3       |     herd: 3             | 4 | default.declines.herd: is not known here; did you mean hard?
+a rule twice             |     hard: 3       |     hard: 3\\n    hard: 4 | 5 | default.declines.hard: is there twice; keep one
+no such access           |     written_off: given |     written_off: maybe | 9 | plans.scale.written_off: 'maybe' is not known; use restricted or given
 two plans, one product   |     applies_to: [prod_team] |     applies_to: [prod_scale] | 11 | prod_scale belongs to two policies; name it in one of scale and team
-a plan for nothing       |     applies_to: [prod_team] |     after_grace: given | 11 | team applies to nothing; add `applies_to:
-no list                  |     applies_to: [prod_team] |     applies_to: prod_team | 11 | is not a list of names; write `[price_x
-a number for a name      |     applies_to: [prod_team] |     applies_to: [12] | 11 | 12 is not a name; put it in quotes
+a plan for nothing       |     applies_to: [prod_team] |     after_grace: given | 10 | plans.team: 'applies_to' is missing; add `applies_to:`
+no list                  |     applies_to: [prod_team] |     applies_to: prod_team | 11 | plans.team.applies_to: is not a list; write [price_x
+a number for a name      |     applies_to: [prod_team] |     applies_to: [12] | 11 | plans.team.applies_to[0]: 12 is not a name; write it in "quotes"
 not YAML                 |     hard: 3       |     hard: [3            | 5 | not YAML
-no default               | default:          | defaults:               | 1 | defaults is unknown in the file; did you mean default?
+no default               | default:          | defaults:               | 1 | defaults: is not known here; did you mean default?
 """  # noqa: E501 a table
 
 
@@ -78,9 +78,9 @@ def test_a_mistake_names_file_line_and_fix(file: Path, mistake: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "the file is not a mapping"),
-        ("default: {}", "default has no grace_days"),
-        ("plans: {}", "no default policy"),
+        ("", "is empty; write it, or set DUNNING_POLICIES"),
+        ("default: {}", "default: 'grace_days' is missing"),
+        ("plans: {}", "'default' is missing; add `default:`"),
         ("- 7", "not a mapping"),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_missing_file_names_its_setting(tmp_path: Path) -> None:
 
 
 def test_a_changed_file_takes_effect_and_a_bad_one_leaves_the_running_version(file: Path) -> None:
-    live = policies.Live(file)
+    live = Watched(file, policies.read)
     assert live().default.grace_days == 7
 
     _replace(file, GOOD.replace("grace_days: 7", "grace_days: 9"))
@@ -104,14 +104,14 @@ def test_a_changed_file_takes_effect_and_a_bad_one_leaves_the_running_version(fi
 
     _replace(file, GOOD.replace("grace_days: 7", "grace_days: many"))
     assert live().default.grace_days == 9
-    assert REGISTRY.get_sample_value("millrace_dunning_policies_refused") == 1
+    assert live.refused
 
     file.unlink()
     assert live().default.grace_days == 9
 
     _replace(file, GOOD)
     assert live().default.grace_days == 7
-    assert REGISTRY.get_sample_value("millrace_dunning_policies_refused") == 0
+    assert not live.refused
 
 
 def test_the_demo_companys_policies_are_valid() -> None:
