@@ -152,7 +152,7 @@ class Node:
             zoned = at.astimezone(UTC) if at.tzinfo else None
         except (ValueError, OverflowError):
             zoned = None
-        return zoned or self._not("an instant", "write it as 2026-07-01T00:00:00Z")
+        return zoned or self._not("an instant", "write 2026-07-01T00:00:00Z")
 
     def _is(self, *kinds: str) -> bool:
         """Whether YAML takes the single value that stands here for one of these."""

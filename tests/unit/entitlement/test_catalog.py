@@ -43,7 +43,7 @@ MISTAKES = {
         "2026-01-01T00:00:00Z",
         "soon",
         2,
-        "effective_from: 'soon' is not an instant; write it as 2026-",
+        "effective_from: 'soon' is not an instant; write 2026-",
     ),
     "no day": ("2026-01-01T00:00:00Z", "2026-02-31", 2, "effective_from: 2026-02-31 is not an instant"),
     "unknown kind": (

@@ -90,7 +90,7 @@ WRONG: list[tuple[str, Verb, str]] = [
     ("", colour, "has no value; use red or green or on"),
     ("red", Node.items, "is not a list; write [a, b]"),
     ("[]", one_at_least, "needs 1 or more; write [a]"),
-    ("soon", instant, "'soon' is not an instant; write it as 2026-07-01T00:00:00Z"),
+    ("soon", instant, "'soon' is not an instant; write 2026-07-01T00:00:00Z"),
     ("2026-07-01", instant, "2026-07-01 is not an instant"),
     ("2026-07-01T00:00:00", instant, "2026-07-01T00:00:00 is not an instant"),  # in which zone?
     ("0001-01-01T00:00:00+14:00", instant, "0001-01-01T00:00:00+14:00 is not an"),  # before the first one
