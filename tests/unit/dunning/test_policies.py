@@ -38,6 +38,7 @@ no such access           |     written_off: given |     written_off: maybe | 9 |
 two plans, one product   |     applies_to: [prod_team] |     applies_to: [prod_scale] | 11 | prod_scale belongs to two policies; name it in one of scale and team
 a plan for nothing       |     applies_to: [prod_team] |     after_grace: given | 10 | plans.team: 'applies_to' is missing; add `applies_to:`
 no list                  |     applies_to: [prod_team] |     applies_to: prod_team | 11 | plans.team.applies_to: is not a list; write [price_x
+nothing in the list      |     applies_to: [prod_team] |     applies_to: [] | 11 | applies_to: needs 1 or more; write [price_x
 a number for a name      |     applies_to: [prod_team] |     applies_to: [12] | 11 | plans.team.applies_to[0]: 12 is not a name; write it in "quotes"
 not YAML                 |     hard: 3       |     hard: [3            | 5 | not YAML
 no default               | default:          | defaults:               | 1 | defaults: is not known here; did you mean default?
@@ -59,6 +60,7 @@ def test_a_plan_takes_from_the_default_what_it_leaves_out(file: Path) -> None:
         ("scale", 30, "given", "restricted"),
         ("default", 7, "restricted", "restricted"),
     ]
+    assert [p.applies_to for p in read.plans] == [{"prod_scale", "scale_monthly"}, {"prod_team"}]
     assert [p.grace(Kind.HARD).days for p in (team, scale, other)] == [3, 30, 3]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ effective_from: 2026-01-01T00:00:00Z
 features:
   boards: {kind: limit}
   sso: {kind: switch, when_restricted: keep}
+  seats: {kind: seats}
 plans:
   team:
     prices: [price_1]
@@ -27,7 +29,7 @@ plans:
     features: {boards: 10}
   scale:
     products: [prod_scale]
-    features: {boards: unlimited, sso: true}
+    features: {boards: unlimited, sso: true, seats: 3}
 """
 # what is written instead of what → line, what the message must say
 MISTAKES = {
@@ -54,24 +56,30 @@ MISTAKES = {
     ),
     "unknown policy": ("keep", "kep", 5, "'kep' is not known; did you mean keep?"),
     "feature without kind": ("{kind: limit}", "{}", 4, "features.boards: 'kind' is missing"),
-    "features is a list": ("{boards: 10}", "[boards]", 10, "plans.team.features: is not a mapping"),
-    "unknown feature": ("{boards: 10}", "{boadrs: 10}", 10, "no such feature; declare it under `features:`"),
-    "limit is a word": ("{boards: 10}", "{boards: many}", 10, "'many' is not a limit; write a whole number"),
-    "limit is negative": ("{boards: 10}", "{boards: -1}", 10, "-1 is not a limit"),
-    "limit is a switch": ("{boards: 10}", "{boards: true}", 10, "true is not a limit"),
-    "limit is a fraction": ("{boards: 10}", "{boards: 1.5}", 10, "1.5 is not a limit"),
-    "limit is a list": ("{boards: 10}", "{boards: [10]}", 10, "is not a single value"),
-    "switch is a number": ("sso: true", "sso: 1", 13, "sso: 1 is not a switch; write true or false"),
-    "prices is a word": ("[price_1]", "price_1", 8, "plans.team.prices: is not a list; write [a, b]"),
-    "price is a number": ("[price_1]", "[7]", 8, "7 is not a text"),
+    "features is a list": ("{boards: 10}", "[boards]", 11, "plans.team.features: is not a mapping"),
+    "unknown feature": ("{boards: 10}", "{boadrs: 10}", 11, "no such feature; declare it under `features:`"),
+    "limit is a word": ("{boards: 10}", "{boards: many}", 11, "'many' is not a limit; write a whole number"),
+    "limit is negative": ("{boards: 10}", "{boards: -1}", 11, "-1 is not a limit"),
+    "limit is a switch": ("{boards: 10}", "{boards: true}", 11, "true is not a limit"),
+    "limit is a fraction": ("{boards: 10}", "{boards: 1.5}", 11, "1.5 is not a limit"),
+    "limit is a list": ("{boards: 10}", "{boards: [10]}", 11, "is not a single value"),
+    "switch is a number": ("sso: true", "sso: 1", 14, "sso: 1 is not a switch; write true or false"),
+    "seats is a word": (
+        "seats: 3",
+        "seats: some",
+        14,
+        "seats: 'some' is not a number of seats; write a whole number from 0, or true",
+    ),
+    "prices is a word": ("[price_1]", "price_1", 9, "plans.team.prices: is not a list; write [a, b]"),
+    "price is a number": ("[price_1]", "[7]", 9, "7 is not a text"),
     "price twice": (
         "[team_monthly]",
         "[price_1]",
-        9,
+        10,
         "'price_1' belongs to plan 'team' already; name it once",
     ),
-    "plan twice": ("  scale:", "  team:", 11, "plans.team: is there twice; keep one of them"),
-    "bad YAML": ("[price_1]", "[price_1", 9, "not YAML: "),
+    "plan twice": ("  scale:", "  team:", 12, "plans.team: is there twice; keep one of them"),
+    "bad YAML": ("[price_1]", "[price_1", 10, "not YAML: "),
     "tab": ("  boards:", "\tboards:", 4, "not YAML: "),
     "empty": (GOOD, "", 1, "is empty; write it, or set ENTITLEMENT_CATALOG to"),
 }
@@ -113,13 +121,16 @@ def test_a_service_does_not_start_with_a_bad_or_missing_file(tmp_path: Path) -> 
         InForce(tmp_path / "nowhere.yaml", clock)
 
 
-def test_a_version_waits_for_its_time(tmp_path: Path) -> None:
+def test_a_version_waits_for_its_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "entitlement.catalog")
     clock = FrozenClock(datetime(2026, 7, 1, tzinfo=UTC))
     watched = InForce(written(tmp_path, GOOD), clock)
     written(tmp_path, GOOD.replace('"1"', '"2"').replace("2026-01-01", "2026-07-02"))
     assert watched.current().version == "1"
     clock.at += timedelta(days=1)
     assert watched.current().version == "2"
+    assert watched.current().plans["scale"].gives == {"boards": -1, "sso": 0, "seats": 3}
+    assert [vars(line)["catalog"] for line in caplog.records] == ["1", "2"]
     with pytest.raises(Misconfigured, match="has not come yet"):
         InForce(watched.file.path, FrozenClock(datetime(2026, 7, 1, tzinfo=UTC)))
 

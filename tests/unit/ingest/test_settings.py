@@ -28,6 +28,7 @@ test_mode:
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SECRET_NEW", "whsec_new")
     (tmp_path / "old").write_text("whsec_old\n")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
     (tmp_path / "endpoints.yaml").write_text(GOOD.format(folder=tmp_path))
     return tmp_path / "endpoints.yaml"
 
@@ -55,6 +56,7 @@ MISTAKES = [
     ("api_version", "api-version", 4, "main.api-version: is not known here; did you mean api_version?"),
     ("env: SECRET_NEW\n", "env: NOT_SET\n", 6, "env: 'NOT_SET' holds no secret; put the endpoint's whsec_"),
     ("/old", "/older", 7, "holds no secret"),
+    ("/old", "/binary", 7, "holds no secret"),
     ("    - env: SECRET_NEW\n", "    - whsec_in_the_open\n", 6, "main.secrets[0]: is not a mapping"),
     (
         "    - env: SECRET_NEW\n",
