@@ -79,7 +79,7 @@ def test_everything_acknowledged_is_stored_published_once_and_applied_and_agrees
 
 
 TAMPERED = [
-    ("a stored event vanishes", "delete from ingest.event_id where id in (select min(id) from ingest.event_id)",
+    ("a stored event vanishes", "delete from ingest.event where id = (select min(id) from ingest.event)",
      "acknowledged = stored"),
     ("an event has no outbox row", "delete from outbox.event where id = (select min(id) from outbox.event)",
      "stored = outbox, row by row"),
@@ -94,7 +94,8 @@ TAMPERED = [
      "(select tx_id, line_no from ledger.entry limit 1)", "every journal transaction sums to zero"),
     ("the audit log was edited", "update entitlement.audit set reason = 'because' where (chain, seq) = "
      "(select chain, seq from entitlement.audit limit 1)", "audit chains hold"),
-    ("the books may be changed", "grant update on ledger.entry to millrace_ledger",
+    ("the books may be changed", "alter table ledger.entry disable trigger only_grows; "
+     "grant update on ledger.entry to millrace_ledger",
      "the books refuse changes"),
 ]  # fmt: skip
 
