@@ -1,7 +1,7 @@
 """The audit log: who did what, why, and because of which event. Append-only and hash-chained.
 
-A chain has one writer at a time (an advisory lock for the length of the transaction), so partitions that
-are applied side by side never wait for each other.
+A chain has one writer at a time (an advisory lock for the length of the transaction): each process of a
+consumer has a chain of its own, so that none waits for another.
 """
 
 from __future__ import annotations

@@ -172,16 +172,15 @@ async def test_handlers_commit_with_their_dedupe_row_and_a_poisonous_one_is_foun
     ]
 
 
-async def test_the_audit_chain_of_each_partition_verifies(db: Database, pool: Pool) -> None:
-    batches = Batches(pool, fold())
-    await asyncio.gather(
-        *(
-            batches.apply([record(event("add", f"{p}{n}", of=f"k{p}"), partition=p) for n in range(5)])
-            for p in range(3)
-        )
-    )
+async def test_processes_side_by_side_keep_a_chain_each_and_all_verify(db: Database, pool: Pool) -> None:
+    async def process(number: int) -> None:
+        batches = Batches(pool, fold(), chain=f"tally-{number}")
+        for n in range(5):
+            await batches.apply([record(event("add", f"{number}{n}", of=f"k{number}"))])
+
+    await asyncio.gather(*(process(number) for number in range(3)))
     async with postgres.transaction(pool) as tx:
         assert await audit.verify(tx, "tally") == []
     assert await rows(db, "select chain, count(*) from tally.audit group by chain order by chain") == [
-        (f"test/{p}", 5) for p in range(3)
+        (f"tally-{number}", 5) for number in range(3)
     ]

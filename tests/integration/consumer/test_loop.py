@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import asyncpg
 import orjson
@@ -14,9 +15,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from lab.stack import Stack
 from millrace import postgres
 from millrace.consumer import Consumer, DeadLetterLimit, Fold
+from millrace.consumer.loop import CLOSE_SECONDS
+from millrace.errors import Retryable
 from millrace.events import Event, headers
+from millrace.postgres import Transaction
+from tests.support import tally
 from tests.support.database import Database, MakeDatabase
-from tests.support.kafka import MakeTopic
+from tests.support.kafka import MakeTopic, read_all
 from tests.support.tally import SCHEMA, Tally, event, fold
 
 DEADLINE = 30.0
@@ -69,8 +74,7 @@ async def running(consumer: Consumer) -> AsyncIterator[asyncio.Task[None]]:
         yield task
     finally:
         stop.set()
-        await asyncio.wait([task], timeout=DEADLINE)
-        task.cancel()
+        await asyncio.wait_for(task, DEADLINE)
 
 
 @pytest.fixture
@@ -139,6 +143,24 @@ async def test_a_database_that_is_away_makes_the_partition_rest_and_nothing_is_l
     await owner.close()
 
 
+async def test_a_partition_that_cannot_go_on_rests_alone(harness: Harness) -> None:
+    async def load(tx: Transaction, keys: Sequence[str]) -> dict[str, Tally]:
+        if "blocked" in keys:
+            raise Retryable("the world is not ready for this key", after=60)
+        return await tally.load(tx, keys)
+
+    keys = ["blocked", *(f"k{n}" for n in range(30))]
+    await harness.send(*(event("add", f"e-{key}", of=key) for key in keys))
+    consumer = harness.consumer(replace(fold(), load=load))
+    async with running(consumer):
+        async with asyncio.timeout(DEADLINE):
+            while not consumer._resting:  # noqa: ASYNC110 the pause is the signal
+                await asyncio.sleep(0.02)
+        [resting] = consumer._resting
+        sent = await read_all(harness.stack.kafka, harness.topic)
+        await harness.until_total(sum(record.partition != resting.partition for record in sent))
+
+
 async def test_a_flood_of_poison_halts_the_consumer_before_it_drains_the_topic(harness: Harness) -> None:
     await harness.send(*(event("add", f"e{n}", "no number", of=f"k{n}") for n in range(60)))
     consumer = harness.consumer(fold(ordered=False), batch_max=5, dead_letters_max=10)
@@ -153,3 +175,16 @@ async def test_two_members_share_the_partitions_and_each_event_is_applied_once(h
             await harness.send(*(event("add", f"e{n}", of=f"k{n % 9}") for n in range(start, start + 10)))
         await harness.until_total(90)
     assert await harness.pool.fetchval("select count(*) from tally.processed_events") == 90
+
+
+async def test_told_to_stop_in_the_middle_of_a_rebalance_it_stops_all_the_same(harness: Harness) -> None:
+    await harness.send(event("add", "e1"))
+    stop = asyncio.Event()
+    first = asyncio.create_task(harness.consumer(instance="0").run(stop))
+    await harness.until_total(1)
+    second = asyncio.create_task(harness.consumer(instance="1").run(stop))
+    await asyncio.sleep(
+        0.5
+    )  # long enough to ask for a seat, too short to be given one: heartbeats come every 3 s
+    stop.set()
+    await asyncio.wait_for(asyncio.gather(first, second), 4 * CLOSE_SECONDS)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -65,9 +65,12 @@ class Batches:
     Replay: a record that was applied before is a duplicate, and changes nothing.
     """
 
-    def __init__(self, pool: Pool, consumer: Fold[Any, Any] | Each, *, schema: str | None = None) -> None:
+    def __init__(
+        self, pool: Pool, consumer: Fold[Any, Any] | Each, *, schema: str | None = None, chain: str = ""
+    ) -> None:
         self.pool, self.consumer = pool, consumer
         self.schema = schema or consumer.name
+        self.chain = chain or consumer.name  # of the audit log: one a process, so that none waits for another
         self.store = Store(self.schema)
 
     async def apply(self, records: Sequence[Record]) -> Report:
@@ -142,8 +145,7 @@ class Batches:
 
     async def _write(self, tx: Transaction, judged: list[Judged]) -> Report:
         await self.store.write(tx, judged)
-        for chain, entries in _audited(self.consumer.name, judged).items():
-            await audit.append(tx, self.schema, chain, entries)
+        await audit.append(tx, self.schema, self.chain, list(_audited(self.consumer.name, judged)))
         await outbox.publish(tx, [m for j in judged for m in self._messages(j)])
         count = Counter(j.outcome for j in judged)
         return Report(
@@ -225,18 +227,13 @@ def _notice(name: str, judged: Judged) -> Event:
     return notice.event(id=f"{name}.parked.{record.place}", source=f"millrace/{name}", at=at)
 
 
-def _audited(name: str, judged: Sequence[Judged]) -> dict[str, list[audit.Entry]]:
-    """An entry for whatever changed something, by chain: one chain a partition, so that nobody waits."""
-    chains: dict[str, list[audit.Entry]] = {}
+def _audited(name: str, judged: Sequence[Judged]) -> Iterator[audit.Entry]:
+    """An entry for whatever changed something."""
     for j in judged:
         event = j.record.event
-        if event is None or j.outcome == "noop" or (j.record.parked is not None and j.status):
-            continue
-        entry = audit.Entry(
-            event.time, name, f"{j.status or j.outcome} {event.type}", j.key, event.id, j.reason
-        )
-        chains.setdefault(f"{j.record.topic}/{j.record.partition}", []).append(entry)
-    return dict(sorted(chains.items()))
+        if event and j.outcome != "noop" and not (j.record.parked is not None and j.status):
+            action = f"{j.status or j.outcome} {event.type}"
+            yield audit.Entry(event.time, name, action, j.key, event.id, j.reason)
 
 
 def _classified(problem: Exception) -> Exception:

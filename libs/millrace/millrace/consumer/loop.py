@@ -1,4 +1,4 @@
-"""The Kafka side of a consumer: per partition, in order, in batches, committed after the database.
+"""The Kafka side of a consumer: each partition in order, in batches, committed after the database.
 
 Defaults that are wrong for us in the client, and set here: `read_committed`, earliest on the first start and
 never again, manual commit, static membership with a session longer than a restart.
@@ -29,8 +29,12 @@ log = logging.getLogger("millrace.consumer")
 SESSION_SECONDS = 45  # a restart within it moves no partition
 POLL_SECONDS = 0.2  # how long one fetch may wait for records
 RETRY_SECONDS_MAX = 30.0
+CLOSE_SECONDS = 5.0  # for leaving Kafka; the pod's grace is longer than two of them
 STALLED_SECONDS = 30.0  # without a turn of the loop, the consumer is not ready
 REJOINS_MAX, REJOINS_SECONDS = 12, 60.0  # more than that: another member has our instance id
+
+
+Fetched = dict[TopicPartition, list[ConsumerRecord]]
 
 
 class DeadLetterLimit(Failure):
@@ -62,7 +66,7 @@ class Consumer:
         dead_letters_of: int = 1000,
     ) -> None:
         self.name = consumer.name
-        self.batches = Batches(pool, consumer)
+        self.batches = Batches(pool, consumer, chain=f"{consumer.name}-{instance}")
         self.topics, self.kafka, self.instance, self.batch_max = list(topics), kafka, instance, batch_max
         self.limit = Limit(dead_letters_max, dead_letters_of)
         self.turned = 0.0
@@ -86,9 +90,9 @@ class Consumer:
         kafka.subscribe(self.topics, listener=_Rebalance(self))
         try:
             while not stop.is_set():
-                await self._turn(kafka)
+                await self._turn(kafka, stop)
         finally:
-            await kafka.stop()
+            await _closed(kafka)
 
     def _client(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -104,57 +108,71 @@ class Consumer:
             fetch_max_wait_ms=100,
         )
 
-    async def _turn(self, kafka: AIOKafkaConsumer) -> None:
-        """One fetch: the batches of its partitions side by side, then their offsets."""
+    async def _turn(self, kafka: AIOKafkaConsumer, stop: asyncio.Event) -> None:
+        """One fetch, its transaction, its offsets."""
         self._wake(kafka)
-        fetched = await self._fetch(kafka)
+        fetched = await self._fetch(kafka, stop)
         if len(self._rejoins) > REJOINS_MAX:
             raise SeatTaken(
                 f"{len(self._rejoins)} rejoins in {REJOINS_SECONDS:.0f} s as {self.name}-{self.instance}"
             )
         self._idle.clear()
         try:
-            ends = await asyncio.gather(
-                *(self._partition(kafka, tp, records) for tp, records in fetched.items()),
-                return_exceptions=True,
-            )
-            await self._commit(
-                kafka, {tp: end for tp, end in zip(fetched, ends, strict=True) if isinstance(end, int)}
-            )
+            await self._commit(kafka, await self._apply(kafka, fetched))
         finally:
             self._idle.set()
-        for end in ends:
-            if isinstance(end, BaseException):
-                raise end
         self.turned = time.monotonic() if kafka.assignment() or self.turned else 0.0
         metrics.LOOP_TURNED.labels(self.name).set_to_current_time()
 
-    async def _fetch(self, kafka: AIOKafkaConsumer) -> dict[TopicPartition, list[ConsumerRecord]]:
+    async def _fetch(self, kafka: AIOKafkaConsumer, stop: asyncio.Event) -> Fetched:
+        """The next records; nothing when told to stop: without a seat the client waits past its time-out."""
+        fetching = asyncio.ensure_future(
+            kafka.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=self.batch_max)
+        )
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not fetching.done():
+            fetching.cancel()
+            await asyncio.wait([fetching])
+            return {}
         try:
-            fetched: dict[TopicPartition, list[ConsumerRecord]] = await kafka.getmany(
-                timeout_ms=int(POLL_SECONDS * 1000), max_records=self.batch_max
-            )
-            return fetched
+            return dict(fetching.result())
         except NoOffsetForPartitionError as first_start:
             for partition in first_start.args:
                 await kafka.seek_to_beginning(partition)
             return {}
 
-    async def _partition(
-        self, kafka: AIOKafkaConsumer, tp: TopicPartition, fetched: list[ConsumerRecord]
-    ) -> int | None:
-        """Apply one partition's batch; the offset to commit, or None when it has to be read again."""
-        began = time.perf_counter()
+    async def _apply(self, kafka: AIOKafkaConsumer, fetched: Fetched) -> dict[TopicPartition, int]:
+        """Apply what was fetched; the offsets to commit. A partition that has to wait is read again later.
+
+        All partitions share one transaction, which costs what one event costs; when the world is not ready
+        for some of them, each has its own, so that only those rest.
+        """
         try:
-            report = await self.batches.apply([_record(r) for r in fetched])
+            return await self._together(fetched) if fetched else {}
         except Retryable as problem:
-            self._rest(kafka, tp, fetched[0].offset, problem)
-            return None
-        self._resting.pop(tp, None)
+            if len(fetched) > 1:
+                return await self._apart(kafka, fetched)
+            [(tp, records)] = fetched.items()
+            self._rest(kafka, tp, records[0].offset, problem)
+            return {}
+
+    async def _apart(self, kafka: AIOKafkaConsumer, fetched: Fetched) -> dict[TopicPartition, int]:
+        done = [await self._apply(kafka, {tp: records}) for tp, records in fetched.items()]
+        return {tp: offset for ends in done for tp, offset in ends.items()}
+
+    async def _together(self, fetched: Fetched) -> dict[TopicPartition, int]:
+        began = time.perf_counter()
+        records = [record for of_partition in fetched.values() for record in of_partition]
+        report = await self.batches.apply([_record(r) for r in records])
+        for tp in fetched:
+            self._resting.pop(tp, None)
         metrics.observe(self.name, report, time.perf_counter() - began)
-        metrics.LAG_SECONDS.labels(self.name).set(max(0.0, time.time() - fetched[-1].timestamp / 1000))
-        self.limit.count(len(fetched), report)
-        return int(fetched[-1].offset) + 1
+        oldest = min(record.timestamp for record in records) / 1000
+        metrics.LAG_SECONDS.labels(self.name).set(max(0.0, time.time() - oldest))
+        self.limit.count(len(records), report)
+        return {tp: of_partition[-1].offset + 1 for tp, of_partition in fetched.items()}
 
     def _rest(self, kafka: AIOKafkaConsumer, tp: TopicPartition, offset: int, problem: Retryable) -> None:
         """Pause one partition, longer each time, and read the batch again from its start."""
@@ -264,3 +282,21 @@ async def _started(kafka: AIOKafkaConsumer, stop: asyncio.Event) -> None:
         except KafkaError as problem:
             log.warning("no broker yet", extra={"why": type(problem).__name__})
             await asyncio.wait([asyncio.create_task(stop.wait())], timeout=1.0)
+
+
+async def _closed(kafka: AIOKafkaConsumer) -> None:
+    """Close without leaving the group, so that a restart finds its seat.
+
+    In the middle of a rebalance the client would wait for the other members, minutes if need be. Then its
+    own wait is cancelled, and the rest of its closing is done here, in its order.
+    """
+    stopping = asyncio.create_task(kafka.stop())
+    if not (await asyncio.wait([stopping], timeout=CLOSE_SECONDS))[1]:
+        return
+    group = kafka._coordinator
+    group._coordination_task.cancel()
+    await asyncio.wait([stopping])
+    await group._stop_heartbeat_task()
+    await group._stop_commit_offsets_refresh_task()
+    await kafka._fetcher.close()
+    await kafka._client.close()

@@ -66,9 +66,8 @@ create table item (
     quantity      bigint,                          -- null where usage is metered
     period_start  timestamptz,
     period_end    timestamptz,
-    primary key (account, subscription, item),
-    foreign key (account, subscription) references subscription
-);
+    primary key (account, subscription, item)     -- and no foreign key: checked row by row, it was a third of
+);                                                -- the write; both tables are written in one transaction
 
 -- Dunning's newest word on each invoice, the ones that restrict nothing any more included.
 create table restriction (

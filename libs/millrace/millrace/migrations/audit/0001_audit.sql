@@ -1,7 +1,7 @@
 -- Who did what, why, and because of which event. Append-only; each chain's rows hash the row before,
 -- so that a changed, missing or swapped row is found by anyone who reads them.
 create table audit (
-    chain        text not null,                    -- one writer at a time: consumer/topic/partition, or a person's name
+    chain        text not null,                    -- one writer at a time: consumer-instance, or a person's name
     seq          bigint not null,                  -- 1, 2, 3 … without a gap
     at           timestamptz not null,             -- when the fact happened, by its event
     actor        text not null,                    -- consumer or operator
