@@ -89,6 +89,7 @@ async def _play(
         await postgres.prepare(connection)
         post = Post(site, story, services, flow.Quiet(connection), _kills(story, chaos), advance)
         sent = await post.deliver()
+        await flow.published(connection, stack.kafka)
         advance("proving", story.deliveries)
         checks = await verify.verify(connection, stack.kafka, sent.acknowledged)
         checks += await compare(connection, story.truth) if story.truth else []

@@ -11,6 +11,7 @@ from typing import Any
 from dunning import commands as dunning
 from millrace.postgres import Connection
 from operations.services import CONSUMERS, Consumer
+from outbox_relay import commands as relay
 
 LAST = """
 -- The newest outbox row.
@@ -105,3 +106,14 @@ class Quiet:
     async def _todo(self, consumer: Consumer) -> int:
         row = await self.connection.fetchrow(OPEN.format(schema=consumer.name), self.settled, consumer.topics)
         return int(row["events"]) if row else 0
+
+
+async def published(connection: Connection, kafka: str, *, deadline_seconds: float = 60.0) -> None:
+    """Return when every committed row is published. Raises TimeoutError, saying how many are not."""
+    left = 0
+    try:
+        async with asyncio.timeout(deadline_seconds):
+            while left := (await relay.unpublished(connection, await relay.position(kafka)))[0]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise TimeoutError(f"{left} rows are not published after {deadline_seconds:.0f} s") from None
