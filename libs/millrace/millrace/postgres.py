@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -194,8 +194,3 @@ def _refuse_unknown(schema: Schema, done: dict[tuple[str, int], str]) -> None:
 
 def _filled(text: str, schema: Schema) -> str:
     return text.replace("$schema", schema.name).replace("$role", schema.role)
-
-
-def names(rows: Sequence[asyncpg.Record], column: str) -> list[Any]:
-    """One column of some rows."""
-    return [row[column] for row in rows]

@@ -70,7 +70,6 @@ class Consumer:
         self.topics, self.kafka, self.instance, self.batch_max = list(topics), kafka, instance, batch_max
         self.limit = Limit(dead_letters_max, dead_letters_of)
         self.turned = 0.0
-        self.assigned: set[TopicPartition] = set()
         self._resting: dict[TopicPartition, _Rest] = {}
         self._rejoins: deque[float] = deque()
         self._idle = asyncio.Event()
@@ -212,13 +211,12 @@ class Consumer:
         except (CommitFailedError, IllegalStateError, KafkaError) as problem:
             log.warning("offsets not committed", extra={"consumer": self.name, "why": type(problem).__name__})
 
-    def joined(self, assigned: Collection[TopicPartition]) -> None:
+    def joined(self) -> None:
         """The group has (again) given this member its seat."""
         now = time.monotonic()
         self._rejoins.append(now)
         while self._rejoins and now - self._rejoins[0] > REJOINS_SECONDS:
             self._rejoins.popleft()
-        self.assigned = set(assigned)
         self._resting.clear()
         metrics.REBALANCES.labels(self.name).inc()
 
@@ -266,7 +264,7 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka c
         await self.consumer.finished()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        self.consumer.joined(assigned)
+        self.consumer.joined()
 
 
 def _record(found: ConsumerRecord) -> Record:
