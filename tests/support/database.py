@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
@@ -13,7 +14,7 @@ import asyncpg
 import pytest
 
 from lab.stack import Stack
-from millrace import outbox, postgres
+from millrace import outbox, postgres, sealing
 
 _templates: dict[tuple[str, tuple[postgres.Schema, ...]], str] = {}
 _numbers = itertools.count(1)
@@ -38,7 +39,14 @@ MakeDatabase = Callable[..., Awaitable[Database]]
 
 @pytest.fixture
 async def database(stack: Stack) -> AsyncIterator[MakeDatabase]:
-    """`await database(SCHEMA, …)` makes a database with the outbox and these schemas; dropped afterwards."""
+    """`await database(SCHEMA, …)` makes a database with the outbox, the keys and these schemas; dropped afterwards."""
+    async with databases(stack) as make:
+        yield make
+
+
+@asynccontextmanager
+async def databases(stack: Stack) -> AsyncIterator[MakeDatabase]:
+    """The same for a fixture of a wider scope."""
     made: list[str] = []
 
     async def make(*schemas: postgres.Schema) -> Database:
@@ -58,7 +66,7 @@ async def _template(stack: Stack, schemas: tuple[postgres.Schema, ...]) -> str:
     if wanted not in _templates:
         name = f"template_{os.getpid()}_{next(_numbers)}"
         await _execute(stack.postgres, f"create database {name}")
-        for schema in (outbox.SCHEMA, *schemas):
+        for schema in dict.fromkeys((outbox.SCHEMA, sealing.SCHEMA, *schemas)):
             await postgres.migrate(_in(stack.postgres, name), schema)
         _templates[wanted] = name
     return _templates[wanted]
