@@ -15,7 +15,9 @@ from __future__ import annotations
 import difflib
 import logging
 import re
+import time
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +41,9 @@ SECRET = re.compile(r"\b(whsec|sk|rk)_\w+")  # Stripe's, pasted where their plac
 YAML = "tag:yaml.org,2002:"
 WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
 FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+Stamp = tuple[int, int, int]
+_beside: ContextVar[dict[Path, Stamp | None] | None] = ContextVar("_beside", default=None)
 
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
@@ -178,25 +183,45 @@ class Fields(dict[str, Node]):
 class Watched(Generic[T]):
     """The value of a file, read again when the file has changed; a bad version leaves the one before.
 
-    Asked as often as one likes: it costs one `stat`. `refused` says that the newest version is not the value.
+    Files that `read` opened with `beside` are watched with it. A link that is swung to another file, as
+    Kubernetes replaces what it mounts, is a change. Asked as often as one likes: it looks at most once in
+    `seconds`, and a look costs one `stat` a file. `refused` says that the newest version is not the value.
     Raises: Misconfigured at construction only; later it is logged, and shown by `millrace_document_refused`.
     """
 
-    def __init__(self, path: Path, read: Callable[[Path], T]) -> None:
-        self.path, self.read = path, read
-        self._seen = _stamp(path)  # before reading: a change in between is seen at the next call
-        self._value = read(path)
+    def __init__(
+        self,
+        path: Path,
+        read: Callable[[Path], T],
+        *,
+        seconds: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.path, self.read, self.seconds, self.clock = path, read, seconds, clock
+        self._looked = clock()
+        self._value = self._fresh()
         self._tell(refused=False)
 
     def __call__(self) -> T:
-        if (stamp := _stamp(self.path)) != self._seen:
-            self._seen = stamp
-            self._read_again()
+        if (now := self.clock()) - self._looked >= self.seconds:
+            self._looked = now
+            if any(_stamp(path) != seen for path, seen in self._seen.items()):
+                self._read_again()
         return self._value
+
+    def _fresh(self) -> T:
+        """What the files say now. Of a version that is refused, too, it is known which files it was read from."""
+        # Each file is stamped before it is read: a change in between is seen at the next look.
+        self._seen = {self.path: _stamp(self.path)}
+        before = _beside.set(self._seen)
+        try:
+            return self.read(self.path)
+        finally:
+            _beside.reset(before)
 
     def _read_again(self) -> None:
         try:
-            self._value = self.read(self.path)
+            self._value = self._fresh()
         except Misconfigured as problem:
             log.error("new version refused, the one before stays", extra={"problem": str(problem)})
             self._tell(refused=True)
@@ -207,6 +232,16 @@ class Watched(Generic[T]):
     def _tell(self, *, refused: bool) -> None:
         self.refused = refused
         REFUSED.labels(str(self.path)).set(refused)
+
+
+def beside(path: Path) -> str:
+    """The text of a further file that a document names; who watches the document watches it too.
+
+    Raises: OSError and UnicodeDecodeError, for the reader to say which line named the file.
+    """
+    if (seen := _beside.get()) is not None:
+        seen[path] = _stamp(path)
+    return path.read_text(encoding="utf-8")
 
 
 class _Loader(yaml.SafeLoader):
@@ -257,7 +292,7 @@ def _meant(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"use {' or '.join(words)}"
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _stamp(path: Path) -> Stamp | None:
     try:
         stat = path.stat()
     except OSError:  # gone, or on the way from one version to the next: what runs stays

@@ -11,6 +11,7 @@ import re
 import secrets
 import sys
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -83,22 +84,31 @@ def describe(problem: BaseException) -> str:
     return f"{type(problem).__name__} at {places}" if places else type(problem).__name__
 
 
-class Sparing(logging.Filter):
-    """Lets each message of a chatty library through once a period, and says how many it kept back."""
+def _place(record: logging.LogRecord) -> str:
+    return f"{record.name}:{record.lineno}"
 
-    def __init__(self, seconds: float = 5.0) -> None:
+
+class Sparing(logging.Filter):
+    """Lets so many lines of a kind through in a period; the next one says how many were kept back.
+
+    A kind is a place in the code, or what `kind` makes of a record.
+    """
+
+    def __init__(
+        self, seconds: float = 5.0, lines: int = 1, kind: Callable[[logging.LogRecord], str] = _place
+    ) -> None:
         super().__init__()
-        self.seconds = seconds
-        self.seen: dict[str, tuple[float, int]] = {}
+        self.seconds, self.lines, self.kind = seconds, lines, kind
+        self.seen: dict[str, tuple[float, int]] = {}  # since when, and how many since then
 
     def filter(self, record: logging.LogRecord) -> bool:
-        what = f"{record.name}:{record.lineno}"
-        since, held = self.seen.get(what, (0.0, 0))
+        what = self.kind(record)
+        since, count = self.seen.get(what, (0.0, 0))
         if record.created - since < self.seconds:
-            self.seen[what] = (since, held + 1)
-            return False
-        self.seen[what] = (record.created, 0)
-        record.held_back = held
+            self.seen[what] = (since, count + 1)
+            return count < self.lines
+        self.seen[what] = (record.created, 1)
+        record.held_back = max(0, count - self.lines)
         return True
 
 

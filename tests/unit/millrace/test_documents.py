@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from millrace.documents import BYTES_MAX, Node, Watched, load
+from millrace.documents import BYTES_MAX, Node, Watched, beside, load
 from millrace.errors import Misconfigured
 
 Verb = Callable[[Node], Any]
@@ -309,6 +309,86 @@ def test_a_bug_of_the_reader_is_not_taken_for_a_bad_file(watched: Watched[int], 
         watched()
 
 
+def test_between_two_looks_nothing_is_asked_of_the_file(tmp_path: Path) -> None:
+    second = 0.0
+    put(tmp_path, "seats: 1")
+    watched = Watched(tmp_path / "crm.yaml", seats, seconds=1.0, clock=lambda: second)
+    put(tmp_path, "seats: 2")
+    found = []
+    for second in (0.5, 0.9, 1.0, 1.5):  # noqa: B007 the clock that is asked
+        found.append(watched())
+    put(tmp_path, "seats: 3")
+    for second in (1.9, 2.1):  # noqa: B007
+        found.append(watched())
+    assert found == [1, 1, 2, 2, 2, 3]
+
+
+def room(path: Path) -> str:
+    """A document that names a further file, which may be missing and must not be empty."""
+    place = load(path, "CRM_TEAMS").fields("room")["room"]
+    try:
+        return beside(path.parent / place.text()) or place.wrong("is empty", "write the room into it")
+    except OSError:
+        return place.wrong("is not there", "make it")
+
+
+@pytest.fixture
+def housed(tmp_path: Path) -> Watched[str]:
+    put(tmp_path, "one", "a")
+    put(tmp_path, "room: a")
+    return Watched(tmp_path / "crm.yaml", room)
+
+
+def test_a_file_beside_the_document_is_watched_with_it(housed: Watched[str], tmp_path: Path) -> None:
+    put(tmp_path, "two", "a")
+    assert housed() == "two"
+    put(tmp_path, "", "a")
+    assert (housed(), housed.refused) == ("two", True)
+    put(tmp_path, "three", "a")
+    assert (housed(), housed.refused) == ("three", False)
+
+
+def test_a_file_that_the_refused_version_named_is_watched_too(housed: Watched[str], tmp_path: Path) -> None:
+    put(tmp_path, "room: b")
+    assert (housed(), housed.refused) == ("one", True)
+    put(tmp_path, "two", "b")
+    assert (housed(), housed.refused) == ("two", False)
+
+
+def test_a_file_that_no_version_names_any_longer_is_forgotten(housed: Watched[str], tmp_path: Path) -> None:
+    put(tmp_path, "two", "b")
+    put(tmp_path, "room: b")
+    assert housed() == "two"
+
+    def unasked(_: Path) -> str:
+        raise AssertionError("nothing has changed")
+
+    housed.read = unasked
+    (tmp_path / "a").unlink()
+    assert (housed(), housed.refused) == ("two", False)
+
+
+def test_a_link_that_is_swung_is_a_change(tmp_path: Path) -> None:
+    """As Kubernetes does it: what is mounted are links into a link, and only that one is replaced."""
+    for version in ("1", "2"):
+        (tmp_path / version).mkdir()
+        put(tmp_path / version, f"room {version}", "a")
+    (tmp_path / "data").symlink_to("1")
+    (tmp_path / "a").symlink_to("data/a")
+    put(tmp_path, "room: a")
+    watched = Watched(tmp_path / "crm.yaml", room)
+    assert watched() == "room 1"
+    (tmp_path / "next").symlink_to("2")
+    (tmp_path / "next").replace(tmp_path / "data")
+    assert watched() == "room 2"
+
+
+def test_a_file_is_read_beside_a_document_that_nobody_watches(tmp_path: Path) -> None:
+    put(tmp_path, "one", "a")
+    put(tmp_path, "room: a")
+    assert room(tmp_path / "crm.yaml") == "one"
+
+
 def document(folder: Path, text: str) -> Node:
     (folder / "crm.yaml").write_text(text, encoding="utf-8")
     return load(folder / "crm.yaml", "CRM_TEAMS")
@@ -319,10 +399,10 @@ def field(folder: Path, written: str) -> Node:
     return document(folder, f"# a document\nfield: {written}\n").fields("field")["field"]
 
 
-def put(folder: Path, text: str) -> None:
+def put(folder: Path, text: str, name: str = "crm.yaml") -> None:
     """A new version, as an editor or a mounted volume puts it there: another inode, whatever the clock says."""
     (folder / "next").write_text(text)
-    (folder / "next").replace(folder / "crm.yaml")
+    (folder / "next").replace(folder / name)
 
 
 def chain(problem: BaseException) -> list[BaseException]:

@@ -138,3 +138,11 @@ def test_a_new_trace_is_one_and_nobody_elses() -> None:
 def test_what_is_no_traceparent_starts_no_trace(wrong: str) -> None:
     assert child_trace(wrong, "ledger") == ""
     assert trace_id(wrong) == ""
+
+
+def test_so_many_lines_of_a_kind_go_through_and_each_kind_is_counted_apart() -> None:
+    sparing = Sparing(seconds=1, lines=2, kind=lambda line: line.getMessage())
+    said = [(100.0, "wrong"), (100.1, "wrong"), (100.2, "wrong"), (100.3, "late"), (101.0, "wrong")]
+    passed = [r for r in (record(at, what) for at, what in said) if sparing.filter(r)]
+    assert [(r.created, r.getMessage()) for r in passed] == [said[0], said[1], said[3], said[4]]
+    assert vars(passed[-1])["held_back"] == 1
