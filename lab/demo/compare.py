@@ -12,6 +12,7 @@ from ingest import commands as ingest
 from lab.stripe.truth import DunningTruth, Truth
 from ledger import commands as ledger
 from millrace.postgres import Connection
+from millrace.sealing import Keys
 from operations.verify import Check
 
 STRIPE_BALANCE = 1010
@@ -42,10 +43,10 @@ async def compare(connection: Connection, truth: Truth) -> list[Check]:
     ]
 
 
-async def digest(connection: Connection) -> str:
-    """One hash over all business state, wall-clock columns apart."""
-    parts = [await of.digest(connection) for of in (ingest, entitlement, ledger, dunning)]
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+async def digest(connection: Connection, keys: Keys) -> str:
+    """One hash over all business state, wall-clock columns apart. What was received is opened for it."""
+    parts = [await of.digest(connection) for of in (entitlement, ledger, dunning)]
+    return hashlib.sha256(" ".join([await ingest.digest(connection, keys), *parts]).encode()).hexdigest()
 
 
 def _subscriptions(truth: Truth) -> dict[str, Any]:

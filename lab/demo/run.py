@@ -19,6 +19,7 @@ from lab.demo.story import Story
 from lab.stack import manage
 from lab.stripe.delivery import Delivery
 from millrace import postgres
+from millrace.sealing import Keys, provider
 from operations import flow, verify
 from operations.send import Sender, sender
 from operations.settings import ENV_FILE
@@ -93,7 +94,9 @@ async def _play(
         advance("proving", story.deliveries)
         checks = await verify.verify(connection, stack.kafka, sent.acknowledged)
         checks += await compare(connection, story.truth) if story.truth else []
-        return Result(site, checks, await digest(connection), sent.deliveries, sent.retries, services.killed)
+        keys = Keys(await open_.enter_async_context(await postgres.pool(site.database, size=1)), provider(site.keys))
+        end = await digest(connection, keys)
+        return Result(site, checks, end, sent.deliveries, sent.retries, services.killed)
 
 
 def _kills(story: Story, chaos: int | None) -> dict[int, str]:

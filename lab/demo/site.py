@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,14 +14,17 @@ import asyncpg
 
 from lab.stack import Stack
 from lab.stack.errors import StackError
+from lab.stack.jars import CHECKOUT
 from lab.stack.wire import free_ports
 from millrace import postgres
 from millrace.clock import FileClock
 from millrace.errors import Misconfigured
+from millrace.sealing import new_key
 from operations import kafka
 from operations.services import SCHEMAS
 
 COMPANY = Path(__file__).parents[1] / "company"
+POLICY = CHECKOUT / "schemas" / "sealing.yaml"
 ACCOUNT = "acct_1NorthwindBoards"
 DATABASE = "millrace_demo"
 PARTITIONS = 6
@@ -53,6 +57,11 @@ class Site:
     def url(self, endpoint: Endpoint) -> str:
         return f"http://127.0.0.1:{self.ports['ingest']}/webhooks/stripe/{endpoint.name}"
 
+    @property
+    def keys(self) -> str:
+        """Where the key-encryption keys are, as a setting."""
+        return f"files:{self.folder / 'keys'}"
+
     def dsn(self, role: str) -> str:
         """The database as one service's role sees it."""
         parts = urlsplit(self.database)
@@ -73,7 +82,12 @@ class Site:
 
     def _own(self, service: str) -> dict[str, str]:
         own: dict[str, dict[str, str]] = {
-            "ingest": {"ENDPOINTS": str(self.folder / "endpoints.yaml"), "PORT": str(self.ports["ingest"])},
+            "ingest": {
+                "ENDPOINTS": str(self.folder / "endpoints.yaml"),
+                "KEYS": self.keys,
+                "SEALING": str(POLICY),
+                "PORT": str(self.ports["ingest"]),
+            },
             "entitlement": {
                 "CATALOG": str(COMPANY / "catalog.yaml"),
                 "HTTP_PORT": str(self.ports["entitlement"]),
@@ -99,6 +113,8 @@ async def prepare(folder: Path, stack: Stack, endpoints: Iterable[Endpoint], sta
     )
     site.clock.turn(starts)
     _write_endpoints(site, list(endpoints))
+    shutil.rmtree(folder / "keys", ignore_errors=True)
+    new_key(folder / "keys")
     await _make_database(stack.postgres)
     for schema in SCHEMAS:
         await postgres.migrate(site.database, schema)
@@ -113,6 +129,7 @@ def remember(site: Site, endpoint: Endpoint, file: Path) -> None:
     lines = {
         "MILLRACE_DATABASE": site.database,
         "MILLRACE_KAFKA": site.stack.kafka,
+        "MILLRACE_KEYS": site.keys,
         "MILLRACE_CLOCK": f"file:{site.clock.path}",
         "MILLRACE_WEBHOOK": site.url(endpoint),
         "MILLRACE_WEBHOOK_SECRET": site.secret,

@@ -1,16 +1,75 @@
-"""What operators may ask of the event log. Every function takes a connection that may read it."""
+"""What operators may do with the event log. Every function takes a connection that may read every schema."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, NamedTuple
 
 from ingest import store
+from ingest.archive import (
+    MONTHS_AHEAD,
+    Partition,
+    Partitions,
+    digest,
+    make_partitions,
+    opened,
+    partitions,
+    type_like,
+)
+from ingest.archive_store import Record, Search, count, count_of, find, published, search
+from ingest.domain.months import Month
 from ingest.domain.routing import topic_of
+from ingest.exporting import (
+    KEEP_YEARS,
+    MANIFEST,
+    Manifest,
+    detach,
+    differences,
+    export,
+    faults,
+    read_manifest,
+    too_early,
+)
+from ingest.importing import Given, Import, Imported, Turned, batches, endpoint
 from ingest.store import SCHEMA
 from millrace.postgres import Connection
 
-__all__ = ["SCHEMA", "EventId", "digest", "event_ids", "stored"]
+__all__ = [
+    "KEEP_YEARS",
+    "MANIFEST",
+    "MONTHS_AHEAD",
+    "SCHEMA",
+    "EventId",
+    "Given",
+    "Import",
+    "Imported",
+    "Manifest",
+    "Month",
+    "Partition",
+    "Partitions",
+    "Record",
+    "Search",
+    "Turned",
+    "batches",
+    "count",
+    "count_of",
+    "detach",
+    "differences",
+    "digest",
+    "endpoint",
+    "event_ids",
+    "export",
+    "faults",
+    "find",
+    "make_partitions",
+    "opened",
+    "partitions",
+    "published",
+    "read_manifest",
+    "search",
+    "stored",
+    "too_early",
+    "type_like",
+]
 
 
 class EventId(NamedTuple):
@@ -36,11 +95,3 @@ async def stored(connection: Connection) -> dict[str, Any]:
 async def event_ids(connection: Connection) -> list[EventId]:
     """Everything stored, in the order of account and id."""
     return [EventId(*identity, topic_of(identity[2])) for identity in await store.ids(connection)]
-
-
-async def digest(connection: Connection) -> str:
-    """sha-256 over (account, id, sha-256 of the body) of everything stored, whatever the order of arrival."""
-    whole = hashlib.sha256()
-    async for account, id_, raw in store.bodies(connection):
-        whole.update(f"{account} {id_} {hashlib.sha256(raw).hexdigest()}\n".encode())
-    return whole.hexdigest()

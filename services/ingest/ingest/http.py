@@ -1,7 +1,11 @@
-"""The door: `POST /webhooks/stripe/{endpoint}`, a bare ASGI function, and the server around it.
+"""`POST /webhooks/stripe/{endpoint}`: what stands behind the door.
 
-Order of work: where to → how (method, encoding, size) → the body, within a limit and a deadline → whether it
-is authentic and ours → the commit → the answer. Nothing is answered 2xx before the commit, nothing with 3xx.
+    head      which endpoint? · POST? · not encoded? · not too large? · who knocks? · a signature like Stripe's?
+    whole     authentic and ours (`ingest.domain`) → sealed (`ingest.custody`) → the group commit
+    answer    200 after the commit, 4xx with a reason, 503 when it could not be stored
+
+Nothing is answered 2xx before the commit, nothing with 3xx, and no body gets as far as the database before its
+signature is good.
 """
 
 from __future__ import annotations
@@ -9,251 +13,226 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import socket
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, cast
 
 import orjson
-import uvicorn
-from starlette.applications import Starlette
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from ingest import metrics
-from ingest.domain import Arrival, Endpoint, Refused, admit
+from ingest.custody import Custody
+from ingest.domain import Arrival, Endpoint, Refused, Signed, admit, envelope, signature
+from ingest.domain.envelope import Networks, Source
+from ingest.door import Answer, Head, Reply
+from ingest.store import Row
 from millrace import telemetry
 from millrace.clock import Clock
-from millrace.errors import Misconfigured, Retryable
+from millrace.errors import Retryable
 
 log = logging.getLogger("ingest.http")
+refusals = logging.getLogger("ingest.http.refusals")
+refusals.addFilter(
+    telemetry.Sparing(1.0, lines=20, kind=lambda line: f"{vars(line)['endpoint']} {vars(line)['reason']}")
+)
 
-KEEP_ALIVE_SECONDS = 75  # longer than a gateway's, so that it is never us who hangs up on a request
-LINGER_TIMES = 8  # how many times the largest body is read and dropped after a 413
-GRACEFUL_SECONDS = 15  # for what is in flight when we are asked to stop
+PATH = b"/webhooks/stripe/"
+NO_ENDPOINT = "unknown"  # in metrics and logs, for whatever is not one of ours
+FETCHING_MAX = 1000  # requests that wait for their customer's key; beyond it 503
+FETCH_SECONDS = 8.0  # for a key
 
 UNKNOWN = Refused("endpoint_unknown", "no such endpoint", 404)
 NOT_POST = Refused("method", "only POST", 405)
 ENCODED = Refused("content_encoding", "Content-Encoding is not accepted", 415)
 TOO_LARGE = Refused("body_too_large", "body is too large", 413)
-TOO_SLOW = Refused("body_too_slow", "body came too slowly", 408)
-HEADERS_OF: dict[int, list[tuple[bytes, bytes]]] = {
-    405: [(b"allow", b"POST")],
-    408: [(b"connection", b"close")],
-    413: [(b"connection", b"close")],
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a request is answered, and how it is counted."""
-
-    status: int
-    body: bytes
-    outcome: str
-    headers: list[tuple[bytes, bytes]]
-
+STRANGER = Refused("address_not_allowed", "this endpoint takes nothing from this address", 403)
+WRONG_SOURCE = Refused("source_not_allowed", "this endpoint takes nothing from this Millrace-Source", 403)
+MORE_HEADERS = {405: b"allow: POST\r\n", 503: b"retry-after: 1\r\n"}
 
 RECEIVED = b'{"received":true}'
-STORED = Answer(200, RECEIVED, "stored", [])
-DUPLICATE = Answer(200, RECEIVED, "duplicate", [])  # Stripe need not know the difference
+STORED = Answer(200, RECEIVED, "stored")
+DUPLICATE = Answer(200, RECEIVED, "duplicate")  # Stripe need not know the difference
+BUSY = Retryable("too many events wait", after=1)
+FAILED = Retryable("could not be stored", after=1)
+
+Told = Callable[[bool | Retryable], None]
+Commit = Callable[
+    [Row, Told], None
+]  # tells once it is committed whether the row was new, or why it could not be
 
 
-class Commit(Protocol):
-    """Returns when the arrival is committed: True when it was new. Raises Retryable."""
+class Admitted(NamedTuple):
+    """What a head that may go on has said."""
 
-    def __call__(self, arrival: Arrival) -> Awaitable[bool]: ...
-
-
-class GoneError(Exception):
-    """The sender hung up before the body was whole."""
+    endpoint: Endpoint
+    signed: Signed
+    source: Source
 
 
-@dataclass(frozen=True, slots=True)
 class Webhook:
-    """The route. Units: `body_seconds_max` for the whole body."""
+    """The application behind the door.
 
-    endpoints: Mapping[str, Endpoint]
-    commit: Commit
-    clock: Clock
-    body_bytes_max: int
-    body_seconds_max: float
+    `gateways` are believed when they say for whom they knock.
+    """
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = time.perf_counter()
-        endpoint = self.endpoints.get(scope["path_params"]["endpoint"])
-        name = endpoint.name if endpoint else "unknown"
+    def __init__(
+        self,
+        endpoints: Mapping[str, Endpoint],
+        custody: Custody,
+        commit: Commit,
+        clock: Clock,
+        *,
+        body_bytes_max: int = 2**20,
+        gateways: Networks = (),
+    ) -> None:
+        self.endpoints, self.custody, self.commit, self.clock = endpoints, custody, commit, clock
+        self.body_bytes_max, self.gateways = body_bytes_max, gateways
+        self.fetching: set[asyncio.Task[None]] = set()
+
+    # --- what the door asks ---
+
+    def head(self, head: Head) -> Answer | None:
+        endpoint = self._endpoint(head.path)
+        found = self._judged(endpoint, head) if endpoint else UNKNOWN
+        if isinstance(found, Refused):
+            return self._refused(found, endpoint.name if endpoint else NO_ENDPOINT)
+        head.context = found
+        return None
+
+    def whole(self, head: Head, raw: bytes, reply: Reply) -> None:
         try:
-            answer = await self._answer(endpoint, name, scope, receive)
-        except GoneError:
-            metrics.REQUESTS.labels(name, "gone").inc()
-            return
-        await respond(send, answer, rest=self._rest(receive) if answer.status == TOO_LARGE.status else None)
-        metrics.REQUESTS.labels(name, answer.outcome).inc()
-        metrics.REQUEST_SECONDS.observe(time.perf_counter() - started)
+            self._admit(cast(Admitted, head.context), head, raw, reply)
+        except Exception:  # our own bug loses nothing: Stripe comes again
+            log.exception("request failed")
+            reply(_unavailable(FAILED))
 
-    async def _answer(self, endpoint: Endpoint | None, name: str, scope: Scope, receive: Receive) -> Answer:
-        headers = Headers(scope["headers"])
-        if endpoint is None:
-            return refused(UNKNOWN, name)
-        if problem := self._head_problem(scope["method"], headers):
-            return refused(problem, name)
-        raw = await self._body(receive)
-        if isinstance(raw, Refused):
-            return refused(raw, name)
-        now = self.clock.now()
-        arrival = admit(endpoint, headers.signature, raw, now=now, trace=telemetry.new_trace())
-        if isinstance(arrival, Refused):
-            return refused(arrival, name)
-        metrics.EVENT_AGE_SECONDS.observe(max(0.0, (now - arrival.event.time).total_seconds()))
-        return await self._committed(arrival)
+    def broken(self, head: Head, problem: Refused) -> Answer:
+        endpoint = self._endpoint(head.path)
+        return self._refused(problem, endpoint.name if endpoint else NO_ENDPOINT)
 
-    def _head_problem(self, method: str, headers: Headers) -> Refused | None:
-        if method != "POST":
+    def sent(self, head: Head, answer: Answer, seconds: float) -> None:
+        metrics.REQUESTS.labels(self._name(head), answer.outcome).inc()
+        metrics.REQUEST_SECONDS.observe(seconds, _exemplar(head.trace))
+
+    def gone(self, head: Head) -> None:
+        metrics.REQUESTS.labels(self._name(head), "gone").inc()
+
+    # --- the head ---
+
+    def _endpoint(self, path: bytes) -> Endpoint | None:
+        if not path.startswith(PATH):
+            return None
+        name, _, _ = path[len(PATH) :].partition(b"?")
+        return self.endpoints.get(name.decode("latin-1"))
+
+    def _name(self, head: Head) -> str:
+        endpoint = self._endpoint(head.path)
+        return endpoint.name if endpoint else NO_ENDPOINT
+
+    def _judged(self, endpoint: Endpoint, head: Head) -> Admitted | Refused:
+        headers = head.headers
+        if head.method != b"POST":
             return NOT_POST
-        if headers.encoding not in (b"", b"identity"):
+        if headers.get(b"content-encoding", b"").lower() not in (b"", b"identity"):
             return ENCODED
-        return TOO_LARGE if headers.length > self.body_bytes_max else None
+        if _declared(headers) > self.body_bytes_max:
+            return TOO_LARGE
+        if not endpoint.may_knock(self._address(head)):
+            return STRANGER
+        source = headers.get(b"millrace-source", b"webhook").decode("latin-1")
+        if source not in endpoint.sources:
+            return WRONG_SOURCE
+        signed = signature.head(headers.get(b"stripe-signature"), int(self.clock.now().timestamp()))
+        return signed if isinstance(signed, Refused) else Admitted(endpoint, signed, source)
 
-    async def _body(self, receive: Receive) -> bytes | Refused:
-        """The raw bytes. Never holds more than the limit, whatever the head said. Raises GoneError."""
-        raw = bytearray()
+    def _address(self, head: Head) -> str:
+        """Who knocks: the connection's other end or, where that is a gateway, whom the gateway names last."""
+        forwarded = head.headers.get(b"x-forwarded-for")
+        if forwarded is None or not envelope.within(head.peer, self.gateways):
+            return head.peer
+        return forwarded.decode("latin-1").rpartition(",")[2].strip()
+
+    # --- the whole request ---
+
+    def _admit(self, admitted: Admitted, head: Head, raw: bytes, reply: Reply) -> None:
+        endpoint, signed, source = admitted
+        now = self.clock.now()
+        head.trace = telemetry.new_trace()
+        arrival = admit(endpoint, signed, raw, now=now, trace=head.trace, source=source)
+        if isinstance(arrival, Refused):
+            return reply(self._refused(arrival, endpoint.name))
+        age = max(0.0, (now - arrival.event.time).total_seconds())
+        metrics.EVENT_AGE_SECONDS.observe(age, _exemplar(head.trace))
+        if arrival.cards:
+            _alarm(arrival)
+        if row := self.custody.at_once(arrival):
+            self._store(row, reply)
+        else:
+            self._fetch(arrival, reply)
+        return None
+
+    def _fetch(self, arrival: Arrival, reply: Reply) -> None:
+        """The first event of a customer in a while: its key is in the database, or is made there."""
+        if len(self.fetching) >= FETCHING_MAX:
+            return reply(_unavailable(BUSY))
+        task = asyncio.create_task(self._sealed(arrival, reply))
+        self.fetching.add(task)
+        task.add_done_callback(self.fetching.discard)
+        return None
+
+    async def _sealed(self, arrival: Arrival, reply: Reply) -> None:
         try:
-            async with asyncio.timeout(self.body_seconds_max):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise GoneError
-                    raw += message.get("body", b"")
-                    if len(raw) > self.body_bytes_max:
-                        return TOO_LARGE
-                    if not message.get("more_body", False):
-                        return bytes(raw)
-        except TimeoutError:
-            return TOO_SLOW
+            async with asyncio.timeout(FETCH_SECONDS):
+                row = await self.custody.row(arrival)
+            self._store(row, reply)
+        except Retryable as problem:  # names what is missing where, which is for us and not for the sender
+            log.warning("not sealed yet", extra={"problem": str(problem)})
+            reply(_unavailable(Retryable(str(FAILED), after=problem.after)))
+        except Exception:
+            log.exception("not sealed")
+            reply(_unavailable(FAILED))
 
-    async def _rest(self, receive: Receive) -> None:
-        """Let an oversize body come in for a while and drop it.
+    def _store(self, row: Row, reply: Reply) -> None:
+        def told(outcome: bool | Retryable) -> None:
+            if isinstance(outcome, Retryable):
+                reply(_unavailable(outcome))
+            else:
+                reply(STORED if outcome else DUPLICATE)
 
-        Hanging up on a sender who is still sending resets the connection, and the answer is lost with it.
-        """
-        dropped = 0
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.body_seconds_max):
-                while dropped < LINGER_TIMES * self.body_bytes_max:
-                    message = await receive()
-                    dropped += len(message.get("body", b""))
-                    if not message.get("more_body", False):
-                        return
+        self.commit(row, told)
 
-    async def _committed(self, arrival: Arrival) -> Answer:
-        try:
-            return STORED if await self.commit(arrival) else DUPLICATE
-        except Retryable as problem:
-            wait = str(math.ceil(problem.after)).encode()
-            return Answer(503, _error(str(problem)), "unavailable", [(b"retry-after", wait)])
+    def _refused(self, problem: Refused, endpoint: str) -> Answer:
+        """The answer to what is turned away: it quotes nothing. A line in the log, a count in the metrics."""
+        metrics.REFUSED.labels(endpoint, problem.name).inc()
+        refusals.warning("request refused", extra={"endpoint": endpoint, "reason": problem.name})
+        return _answer_to(problem)
 
 
-class Headers:
-    """The three headers that matter here."""
-
-    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
-        self.signature: bytes | None = None
-        self.encoding = b""
-        self.length = 0
-        for name, value in raw:
-            if name == b"stripe-signature":  # two of them read as one list, which then has two times
-                self.signature = value if self.signature is None else self.signature + b"," + value
-            elif name == b"content-encoding":
-                self.encoding = value.strip().lower()
-            elif name == b"content-length" and value.isdigit():
-                self.length = int(value)
+def _answer_to(problem: Refused) -> Answer:
+    return Answer(problem.status, _error(problem.reason), "refused", MORE_HEADERS.get(problem.status, b""))
 
 
-def refused(problem: Refused, endpoint: str) -> Answer:
-    """The answer to what is turned away. It quotes nothing."""
-    metrics.REFUSED.labels(endpoint, problem.name).inc()
-    return Answer(problem.status, _error(problem.reason), "refused", HEADERS_OF.get(problem.status, []))
-
-
-async def respond(send: Send, answer: Answer, rest: Coroutine[Any, Any, None] | None = None) -> None:
-    """Send the answer; `rest` is awaited between its last byte and the end of the exchange."""
-    head = [(b"content-type", b"application/json"), (b"content-length", str(len(answer.body)).encode())]
-    await send({"type": "http.response.start", "status": answer.status, "headers": head + answer.headers})
-    if rest:
-        await send({"type": "http.response.body", "body": answer.body, "more_body": True})
-        await rest
-    await send({"type": "http.response.body", "body": b"" if rest else answer.body})
-
-
-async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
-    """Every other path."""
-    await respond(send, refused(UNKNOWN, "unknown"))
+def _unavailable(problem: Retryable) -> Answer:
+    wait = f"retry-after: {math.ceil(problem.after)}\r\n".encode()
+    return Answer(503, _error(str(problem)), "unavailable", wait)
 
 
 def _error(reason: str) -> bytes:
     return orjson.dumps({"error": reason})
 
 
-def application(webhook: Webhook) -> Starlette:
-    """The ASGI application."""
-    app = Starlette(routes=[Route("/webhooks/stripe/{endpoint}", webhook)])
-    app.router.redirect_slashes = False  # Stripe counts a redirect as a failure
-    app.router.default = nothing_here
-    return app
+def _declared(headers: Mapping[bytes, bytes]) -> int:
+    length = headers.get(b"content-length", b"")
+    return int(length) if length.isdigit() else 0
 
 
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers: the process has its own."""
+def _alarm(arrival: Arrival) -> None:
+    """Somebody typed a card number where none belongs."""
+    metrics.CARDS_CUT.labels(arrival.endpoint).inc(arrival.cards)
+    log.error(
+        "card number cut out",
+        extra={"event": arrival.event.id, "type": arrival.event.type, "n": arrival.cards},
+    )
 
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
-
-class Server:
-    """Serves the application; asked to stop, it takes no new connection and answers what is in flight.
-
-    `closed` is called once nothing more can come.
-    """
-
-    name = "http"
-
-    def __init__(self, app: Starlette, host: str, port: int, closed: Callable[[], None]) -> None:
-        try:
-            self.socket = socket.create_server((host, port), backlog=2048, reuse_port=False)
-        except OSError as problem:
-            raise Misconfigured(f"cannot listen on {host}:{port}: {problem.strerror}") from problem
-        self.port: int = self.socket.getsockname()[1]
-        self.closed = closed
-        self.server = _Uvicorn(
-            uvicorn.Config(
-                app,
-                http="httptools",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=GRACEFUL_SECONDS,
-            )
-        )
-
-    def ready(self) -> str:
-        return "" if self.server.started else "not listening yet"
-
-    async def run(self, stop: asyncio.Event) -> None:
-        serving = asyncio.create_task(self.server.serve(sockets=[self.socket]))
-        stopping = asyncio.create_task(stop.wait())
-        log.info("listening", extra={"port": self.port})
-        try:
-            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-            self.server.should_exit = True
-            await serving
-        finally:
-            stopping.cancel()
-            self.socket.close()
-            self.closed()
+def _exemplar(trace: str) -> dict[str, str] | None:
+    """The trace behind an observation, for whoever looks at a slow one."""
+    return {"trace_id": telemetry.trace_id(trace)} if trace else None

@@ -1,7 +1,7 @@
 """What runs beside the requests: the group commit that they share, and the partitions they will need.
 
-commit(arrival) ──▶ queue ──▶ one statement for all that wait ──▶ COMMIT ──▶ everyone's answer
-                              (meanwhile the next ones gather)
+offer(row) ──▶ queue ──▶ one statement for all that wait ──▶ COMMIT ──▶ everyone is told
+                         (meanwhile the next ones gather)
 """
 
 from __future__ import annotations
@@ -10,16 +10,13 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import date
 from typing import TYPE_CHECKING, cast
 
 import asyncpg
 
-from ingest import metrics, store
-from ingest.domain import Arrival
+from ingest import archive, metrics, store
 from millrace.clock import Clock
 from millrace.errors import Retryable
 from millrace.postgres import Connection, Pool
@@ -33,8 +30,11 @@ BATCH_EVENTS_MAX = 256  # beyond it a commit is no cheaper per event, only later
 BATCH_BYTES_MAX = 4 * 2**20
 IDLE_SECONDS = 5.0  # how often an idle edge makes sure that it could store
 AGAIN_SECONDS = 1  # what a sender is told to wait
-MONTHS_AHEAD = 3
+HURRY_SECONDS = 0.25  # how often those who wait too long are looked for
 PARTITIONS_SECONDS = 600.0
+
+SLOW = Retryable("the database is slow", after=AGAIN_SECONDS)
+Told = Callable[[bool | Retryable], None]
 
 # What a row can be to blame for. Any other failure is the connection's or the database's, asyncpg's own
 # assertions on a broken connection included.
@@ -48,34 +48,32 @@ OF_THE_ROW = (
 )
 
 
-@dataclass(slots=True)
 class Waiting:
-    """A row on its way, and whoever waits for its commit. The answer: whether the event was new."""
+    """A row on its way, and whom to tell: whether it was new, or why it could not be committed."""
 
-    row: store.Row
-    answer: asyncio.Future[bool]
-    identity: tuple[str, str] = field(init=False)
-    size: int = field(init=False)
+    __slots__ = ("identity", "row", "since", "size", "told")
 
-    def __post_init__(self) -> None:
-        self.identity = (self.row.account, self.row.id)
-        self.size = len(self.row.raw) + len(self.row.payload)
+    def __init__(self, row: store.Row, told: Told, since: float) -> None:
+        self.row, self.since = row, since
+        self.told: Told | None = told
+        self.identity = (row.account, row.id)
+        self.size = len(row.raw) + len(row.payload)
 
-    def settle(self, new: bool) -> None:
-        if not self.answer.done():
-            self.answer.set_result(new)
-
-    def fail(self, why: str) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(Retryable(why, after=AGAIN_SECONDS))
+    def tell(self, outcome: bool | Retryable) -> None:
+        """Once: whoever was told to come again is told nothing more."""
+        told, self.told = self.told, None
+        if told:
+            told(outcome)
 
 
 class GroupCommit:
     """Requests in flight share one commit of event and outbox rows.
 
-    commit()  returns once the arrival is committed: True when it was new, False for a duplicate.
-              Raises Retryable when the queue is full, the deadline passes or the database cannot take it.
+    offer()   queues a row and tells once it is committed: True when it was new, a Retryable when the queue is
+              full, closed, or the database cannot take it in time. Nobody is left without an answer.
+    commit()  the same for those who can wait. Raises Retryable.
     close()   nothing more will come; run() ends when the queue is empty.
+    ready()   turns before the queue is full and before anybody has been told to come again.
     """
 
     name = "group commit"
@@ -84,43 +82,75 @@ class GroupCommit:
         self.pool = pool
         self.events_max, self.bytes_max, self.seconds_max = events_max, bytes_max, seconds_max
         self.queue: deque[Waiting] = deque()
+        self.flushing: list[Waiting] = []
         self.queued_bytes = 0
         self.changed = asyncio.Event()
         self.closed = False
         self.connection: Connection | None = None
         self.trouble = "has not reached the database yet"
 
-    async def commit(self, arrival: Arrival) -> bool:
+    def offer(self, row: store.Row, told: Told) -> None:
         if self.closed or len(self.queue) >= self.events_max or self.queued_bytes >= self.bytes_max:
-            raise Retryable("too many events wait for a commit", after=AGAIN_SECONDS)
-        waiting = Waiting(store.row(arrival), asyncio.get_running_loop().create_future())
+            return told(Retryable("too many events wait for a commit", after=AGAIN_SECONDS))
+        waiting = Waiting(row, told, time.monotonic())
         self.queue.append(waiting)
         self.queued_bytes += waiting.size
         self.changed.set()
-        try:
-            async with asyncio.timeout(self.seconds_max):
-                return await waiting.answer
-        except TimeoutError:
-            raise Retryable("the database is slow", after=AGAIN_SECONDS) from None
+        return None
+
+    async def commit(self, row: store.Row) -> bool:
+        answer: asyncio.Future[bool | Retryable] = asyncio.get_running_loop().create_future()
+        self.offer(row, lambda outcome: None if answer.done() else answer.set_result(outcome))
+        outcome = await answer
+        if isinstance(outcome, Retryable):
+            raise outcome
+        return outcome
 
     def close(self) -> None:
         self.closed = True
         self.changed.set()
 
     def ready(self) -> str:
+        """Called from another thread: reads plain values."""
+        if len(self.queue) >= self.events_max // 2 or self.queued_bytes >= self.bytes_max // 2:
+            return f"{len(self.queue)} events wait for a commit"
+        if (since := self._oldest()) and time.monotonic() - since > self.seconds_max / 4:
+            return "the database is slow"
         return self.trouble
+
+    def _oldest(self) -> float:
+        """Since when somebody has been waiting; 0 when nobody is."""
+        flushing = self.flushing
+        return min((w.since for w in flushing if w.told), default=0.0)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Flush whatever waits until `close`; at `stop` requests are still in flight."""
+        hurrying = asyncio.create_task(self._hurry())
         try:
             while await self._something_waits():
                 if batch := self._take():
+                    self.flushing = batch
                     await self._flush(batch)
+                    self.flushing = []
         finally:
             self.closed = True
-            for waiting in self._take(everything=True):
-                waiting.fail("stopping")
+            hurrying.cancel()
+            for waiting in [*self.flushing, *self._take(everything=True)]:
+                waiting.tell(Retryable("stopping", after=AGAIN_SECONDS))
             await self._let_go()
+
+    async def _hurry(self) -> None:
+        """Tell those who have waited too long to come again. Their rows may still be committed: the ids will tell."""
+        while True:
+            await asyncio.sleep(HURRY_SECONDS)
+            late = time.monotonic() - self.seconds_max
+            while self.queue and (self.queue[0].since < late or self.queue[0].told is None):
+                waiting = self.queue.popleft()
+                self.queued_bytes -= waiting.size
+                waiting.tell(SLOW)
+            for waiting in self.flushing:
+                if waiting.since < late:
+                    waiting.tell(SLOW)
 
     async def _something_waits(self) -> bool:
         """False when nothing does and nothing will. Idle, it makes sure of the database."""
@@ -140,7 +170,7 @@ class GroupCommit:
         while self.queue and (everything or (len(batch) < BATCH_EVENTS_MAX and size < BATCH_BYTES_MAX)):
             waiting = self.queue.popleft()
             self.queued_bytes -= waiting.size
-            if not waiting.answer.done():
+            if waiting.told:
                 batch.append(waiting)
                 size += waiting.size
         metrics.QUEUE_DEPTH.set(len(self.queue))
@@ -152,7 +182,7 @@ class GroupCommit:
             await self._store(batch)
         except Retryable as problem:
             for waiting in batch:
-                waiting.fail(str(problem))
+                waiting.tell(problem)
         except OF_THE_ROW as problem:
             log.warning("batch refused, going row by row", extra=_named(problem, rows=len(batch)))
             await self._one_by_one(batch)
@@ -162,10 +192,10 @@ class GroupCommit:
             try:
                 await self._store([waiting])
             except Retryable as problem:
-                waiting.fail(str(problem))
+                waiting.tell(problem)
             except OF_THE_ROW as problem:
                 log.error("event refused", extra=_named(problem, event=waiting.row.id))
-                waiting.fail("the database refuses this event")
+                waiting.tell(Retryable("the database refuses this event", after=AGAIN_SECONDS))
 
     async def _store(self, batch: Sequence[Waiting]) -> None:
         """Commit and answer. Raises Retryable when the database is out of reach, or what a row is to blame for."""
@@ -178,7 +208,7 @@ class GroupCommit:
         metrics.COMMIT_SECONDS.observe(time.perf_counter() - started)
         metrics.BATCH_SIZE.observe(len(rows))
         for waiting in batch:
-            waiting.settle(waiting.identity in new)
+            waiting.tell(waiting.identity in new)
             new.discard(waiting.identity)
 
     async def _stored(self, rows: Sequence[store.Row]) -> set[tuple[str, str]]:
@@ -255,12 +285,5 @@ class Partitions:
 
     async def make(self) -> None:
         async with self.pool.acquire() as connection:
-            for month in months(self.clock.now().date(), MONTHS_AHEAD):
-                if await store.make_partition(cast(Connection, connection), month):
-                    log.info("partition made", extra={"month": month.isoformat()})
-
-
-def months(today: date, ahead: int) -> list[date]:
-    """The first days of this month and of the ones to come."""
-    first = today.year * 12 + today.month - 1
-    return [date((first + n) // 12, (first + n) % 12 + 1, 1) for n in range(ahead + 1)]
+            for month in await archive.make_partitions(cast(Connection, connection), self.clock.now()):
+                log.info("partition made", extra={"month": month})

@@ -38,3 +38,8 @@ EVENT_AGE_SECONDS = Histogram(
     "From the event's `created` to its arrival. Minutes mean that Stripe is retrying.",
     buckets=(1, 2, 5, 10, 30, 60, 300, 1800, 7200, 86400, 259200),
 )
+CARDS_CUT = Counter(
+    "millrace_ingest_card_numbers_cut_total",
+    "Card numbers found in an event and cut out of it. Any at all: docs/runbook/card-number.md.",
+    ["endpoint"],
+)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
 import orjson
 import zstandard
 
-from ingest.domain import Arrival
+from ingest.domain import Arrival, document
 from ingest.domain.routing import topic_of
 from millrace import outbox
 from millrace.errors import Retryable
 from millrace.events import STRIPE, headers
 from millrace.postgres import Connection, Schema, Series
+from millrace.sealing import SEALS, DataKey, Place, Policy
+from millrace.sealing.store import index
 
-SCHEMA = Schema("ingest", (outbox.WRITES, Series("ingest", "ingest.migrations")))
+SCHEMA = Schema("ingest", (outbox.WRITES, SEALS, Series("ingest", "ingest.migrations")))
 
 LEVEL = 1  # zstd: 3 saves 4 % of the bytes for 60 % more time, which is spent before the answer
 RAW_BYTES_MAX = 64 * 2**20  # no body is larger; a damaged frame must not claim to be
@@ -25,8 +27,11 @@ _compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
 _decompressor = zstandard.ZstdDecompressor()
 
 
+Entry = tuple[str, str, bytes, str]  # of the blind index: account, field, digest, customer
+
+
 class Row(NamedTuple):
-    """An arrival as the statement below takes it: one field a column."""
+    """An arrival as the statement below takes it: one field a column. Nothing in it is personal in the clear."""
 
     account: str
     id: str
@@ -40,16 +45,30 @@ class Row(NamedTuple):
     source: str
     raw: bytes
     signature: str
+    endpoint: str
+    secret: str
+    cards: int
     topic: str
     key: str
     headers: str
-    payload: bytes
+    payload: bytes  # packed
+    unpacked: int
+    entries: tuple[Entry, ...] = ()  # not a column: goes into the blind index, before
 
 
-def row(arrival: Arrival, source: str = "webhook") -> Row:
-    """Done per request, not per batch: while one batch commits, the next is being compressed."""
+COLUMNS = len(Row._fields) - 1
+
+
+def row(arrival: Arrival, key: DataKey, policy: Policy, entries: tuple[Entry, ...] = ()) -> Row:
+    """An arrival as it rests: the bytes sealed whole, the body that is published field by field.
+
+    Done per request, not per batch: while one batch commits, the next is being sealed.
+    Writes: the arrival's body, whose personal fields are sealed in place.
+    """
     event = arrival.event
     type_ = event.type.removeprefix(STRIPE)
+    policy.seal(arrival.body, key, f"{event.account}/{event.id}")
+    payload = document.write(arrival.body)
     return Row(
         account=event.account,
         id=event.id,
@@ -60,19 +79,31 @@ def row(arrival: Arrival, source: str = "webhook") -> Row:
         object_id=arrival.object_id,
         customer=arrival.customer,
         received_at=arrival.received_at,
-        source=source,
-        raw=_compressor.compress(arrival.raw),
+        source=arrival.source,
+        raw=key.seal(place_of_raw(event.account, event.id), _compressor.compress(arrival.raw)),
         signature=arrival.signature,
+        endpoint=arrival.endpoint,
+        secret=arrival.secret,
+        cards=arrival.cards,
         topic=topic_of(type_),
         key=event.key,
         headers=orjson.dumps(headers(event)).decode(),
-        payload=arrival.payload,
+        payload=_compressor.compress(payload),
+        unpacked=len(payload),
+        entries=entries,
     )
 
 
-def raw_bytes(stored: bytes) -> bytes:
-    """A body as it was received, from the `raw` column."""
-    return _decompressor.decompress(stored, max_output_size=RAW_BYTES_MAX)
+def place_of_raw(account: str, id: str) -> Place:
+    """What the sealed bytes of an event are bound to."""
+    return Place("ingest.event", "raw", f"{account}/{id}")
+
+
+def raw_bytes(account: str, id: str, key: DataKey, sealed: bytes) -> bytes:
+    """A body as it was received, from the `raw` column. Raises Unopenable."""
+    return _decompressor.decompress(
+        key.open(place_of_raw(account, id), sealed), max_output_size=RAW_BYTES_MAX
+    )
 
 
 STORE = """
@@ -83,25 +114,26 @@ with arriving as (
     select *
       from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::boolean[],
                   $7::text[], $8::text[], $9::timestamptz[], $10::text[], $11::bytea[], $12::text[],
-                  $13::text[], $14::text[], $15::text[], $16::bytea[])
+                  $13::text[], $14::text[], $15::int[], $16::text[], $17::text[], $18::text[], $19::bytea[],
+                  $20::int[])
            with ordinality
            as arriving (account, id, type, created, api_version, livemode, object_id,
-                        customer, received_at, source, raw, signature, topic, key,
-                        headers, payload, place)
+                        customer, received_at, source, raw, signature,
+                        endpoint, secret, cards, topic, key, headers, payload, unpacked, place)
 ), fresh as (
     insert into ingest.event_id (account, id, received_at)
     select account, id, received_at from arriving order by account, id
         on conflict do nothing
  returning account, id
 ), stored as (
-    insert into ingest.event (account, id, type, created, api_version, livemode, object_id,
-                              customer, received_at, source, raw, signature)
-    select account, id, type, created, api_version, livemode, object_id,
-           customer, received_at, source, raw, signature
+    insert into ingest.event (account, id, type, created, api_version, livemode, object_id, customer,
+                              received_at, source, raw, signature, endpoint, secret, cards)
+    select account, id, type, created, api_version, livemode, object_id, customer,
+           received_at, source, raw, signature, endpoint, secret, cards
       from arriving join fresh using (account, id)
 ), published as (
-    insert into outbox.event (topic, key, headers, payload)
-    select topic, key, headers::jsonb, payload
+    insert into outbox.event (topic, key, headers, payload, unpacked)
+    select topic, key, headers::jsonb, payload, unpacked
       from arriving join fresh using (account, id)
      order by place
 )
@@ -112,12 +144,13 @@ select account, id from fresh
 async def store(connection: Connection, rows: Sequence[Row]) -> set[tuple[str, str]]:
     """Store and publish; returns (account, id) of those that were new. No id may be twice in `rows`.
 
-    Writes: event_id, event, outbox.event; committed when this returns.
+    Writes: blind_index before; then event_id, event, outbox.event, all committed when this returns.
     Replay: nothing is new, nothing is written.
     """
-    return {
-        (r["account"], r["id"]) for r in await connection.fetch(STORE, *map(list, zip(*rows, strict=True)))
-    }
+    if entries := [entry for row in rows for entry in row.entries]:
+        await index(connection, entries)  # one too many points to a customer; one too few would hide one
+    columns = list(zip(*rows, strict=True))[:COLUMNS]
+    return {(r["account"], r["id"]) for r in await connection.fetch(STORE, *map(list, columns))}
 
 
 INSIST = """
@@ -185,16 +218,3 @@ select account, id, type from ingest.event order by account collate "C", id coll
 async def ids(connection: Connection) -> list[tuple[str, str, str]]:
     """(account, event id, type) of everything stored."""
     return [(r["account"], r["id"], r["type"]) for r in await connection.fetch(IDS)]
-
-
-BODIES = """
--- Everything stored with its body, in an order that does not depend on arrival.
-select account, id, raw from ingest.event order by account collate "C", id collate "C"
-"""
-
-
-async def bodies(connection: Connection) -> AsyncIterator[tuple[str, str, bytes]]:
-    """(account, event id, body as received) of everything stored, however much it is."""
-    async with connection.transaction(readonly=True):
-        async for row in connection.cursor(BODIES, prefetch=500):
-            yield row["account"], row["id"], raw_bytes(row["raw"])

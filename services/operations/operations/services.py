@@ -9,7 +9,7 @@ import dunning.commands
 import entitlement.commands
 import ingest.commands
 import ledger.commands
-from millrace import outbox
+from millrace import outbox, sealing
 from millrace.postgres import Schema
 
 
@@ -24,6 +24,7 @@ class Consumer:
 
 SCHEMAS: tuple[Schema, ...] = (
     outbox.SCHEMA,
+    sealing.SCHEMA,
     ingest.commands.SCHEMA,
     entitlement.commands.SCHEMA,
     ledger.commands.SCHEMA,

@@ -13,10 +13,13 @@ from datetime import datetime
 from typing import Any
 
 import asyncpg
+import zstandard
 
 from millrace.postgres import Connection
 from outbox_relay.domain.cursor import Cursor, Identity, Position, Snapshot
 from outbox_relay.domain.page import Page, Row, reached
+
+_decompressor = zstandard.ZstdDecompressor()
 
 LEASE_LOCK = 0x72656C6179  # "relay": one leader for each database
 CLOSE_SECONDS = 2.0
@@ -33,8 +36,8 @@ FIRST = """
 -- Opens a window: this statement's own snapshot, and the first page of what it sees and the last one did not.
 -- Through the xid index: `id + 0` keeps the primary key out, which would walk all that is published already.
 with page as (
-    select found.*, octet_length(key) + octet_length(headers::text) + octet_length(payload) as size
-      from (select id, topic, key, headers, payload, xid, created_at
+    select found.*, octet_length(key) + octet_length(headers::text) + coalesce(unpacked, octet_length(payload)) as size
+      from (select id, topic, key, headers, payload, unpacked, xid, created_at
               from outbox.event
              where (xid >= $1::xid8 or xid = any($2::xid8[]))
                and not pg_visible_in_snapshot(xid, $3::text::pg_snapshot)
@@ -44,7 +47,7 @@ with page as (
     select *, sum(size) over (order by id) as bytes, row_number() over (order by id) as place from page
 )
 select id, topic, key, headers, case when size <= $6 then payload end as payload,
-       xid, size,
+       xid, size, unpacked,
        case when coalesce(place, 1) = 1 then now end as now, case when place = 1 then created_at end as since
   from (select pg_current_snapshot()::text as now) as opened
   left join bounded on bytes - size < $5
@@ -54,8 +57,8 @@ select id, topic, key, headers, case when size <= $6 then payload end as payload
 NEXT = """
 -- A further page of an open window, along the primary key.
 with page as (
-    select found.*, octet_length(key) + octet_length(headers::text) + octet_length(payload) as size
-      from (select id, topic, key, headers, payload, xid, created_at
+    select found.*, octet_length(key) + octet_length(headers::text) + coalesce(unpacked, octet_length(payload)) as size
+      from (select id, topic, key, headers, payload, unpacked, xid, created_at
               from outbox.event
              where id > $1
                and not pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
@@ -66,7 +69,7 @@ with page as (
     select *, sum(size) over (order by id) as bytes, row_number() over (order by id) as place from page
 )
 select id, topic, key, headers, case when size <= $6 then payload end as payload,
-       xid, size,
+       xid, size, unpacked,
        null as now, case when place = 1 then created_at end as since
   from bounded
  where bytes - size < $5
@@ -127,7 +130,7 @@ class Outbox:
         Replay: inside an open window the same rows; otherwise those and what was committed since.
         """
         window, found = await (self._further(position) if position.window else self._opening(position))
-        rows = [Row._make(record[:7]) for record in found]
+        rows = [_unpacked(record) for record in found]
         full = len(rows) == self.rows or sum(row.size for row in rows) >= self.bytes
         place = reached(position, window, rows, all_=not full)
         return Page(rows, place, window, found[0]["since"] if found else None)
@@ -142,6 +145,18 @@ class Outbox:
         assert window is not None
         seen, last = str(position.seen), position.last_id
         return window, await self.next.fetch(last, seen, str(window), self.rows, self.bytes, self.record)
+
+
+def _unpacked(record: asyncpg.Record) -> Row:
+    """A row with its payload as readers will see it."""
+    row = Row._make(record[:7])
+    if record["unpacked"] is None or row.payload is None:
+        return row
+    try:
+        payload = _decompressor.decompress(row.payload, max_output_size=record["unpacked"])
+    except zstandard.ZstdError:
+        payload = None
+    return row._replace(payload=payload)
 
 
 @asynccontextmanager

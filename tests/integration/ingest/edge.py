@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import asyncpg
 import httpx
 import orjson
+from zstandard import ZstdDecompressor
 
 from ingest import store
-from ingest.domain import Endpoint
+from ingest.custody import Custody
+from ingest.domain import Endpoint, Secret
 from ingest.domain.signature import sign
-from ingest.http import Commit, Server, Webhook, application
+from ingest.door import Limits, Server
+from ingest.http import Told, Webhook
 from ingest.jobs import GroupCommit
 from millrace import postgres
 from millrace.clock import FrozenClock
+from millrace.sealing import Files, Keys, Policy, key_id, new_key
 from tests.support.database import Database
 
+POLICY = Path(__file__).parents[3] / "schemas" / "sealing.yaml"
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 AT = int(NOW.timestamp())
 SECRET, OLD_SECRET = b"whsec_new", b"whsec_old"
 ACCOUNT = "acct_1Edge"
 ENDPOINTS = {
-    "main": Endpoint("main", ACCOUNT, False, "2026-10-28.endive", (SECRET, OLD_SECRET)),
-    "live": Endpoint("live", "acct_1Live", True, "2026-10-28.endive", (b"whsec_live",)),
+    "main": Endpoint("main", ACCOUNT, False, "2026-10-28.endive", (Secret("new", SECRET), Secret("old", OLD_SECRET))),
+    "live": Endpoint("live", "acct_1Live", True, "2026-10-28.endive", (Secret("live", b"whsec_live"),)),
 }
 
 
@@ -94,31 +103,52 @@ class Edge:
     async def stored(self) -> list[str]:
         return [r["id"] for r in await self.rows("select id from ingest.event order by id")]
 
+    async def raw(self, id: str) -> bytes:
+        """The body of a stored event as it came, opened."""
+        [row] = await self.rows("select account, raw from ingest.event where id = $1", id)
+        async with opening(self.db) as keys:
+            [key] = (await keys.by_id([key_id(row["raw"])])).values()
+        return store.raw_bytes(row["account"], id, key, row["raw"])
+
+    async def payload(self, id: str) -> bytes:
+        """What readers of the topic get of an event, sealed fields and all."""
+        [row] = await self.rows("select payload, unpacked from outbox.event where headers->>'ce_id' = $1", id)
+        unpacked = ZstdDecompressor().decompress(row["payload"])
+        assert len(unpacked) == row["unpacked"]
+        return unpacked
+
     async def published(self) -> list[str]:
         """Ids in the outbox, in the order of publication."""
         rows = await self.rows("select headers->>'ce_id' as id from outbox.event order by event.id")
         return [row["id"] for row in rows]
 
 
+Offer = Callable[[store.Row, Told], None]
+
+
 @asynccontextmanager
 async def edge_on(
     db: Database,
     *,
-    wrap: Callable[[GroupCommit], Commit] = lambda commits: commits.commit,
-    body_bytes_max: int = 2**20,
-    body_seconds_max: float = 10.0,
+    wrap: Callable[[GroupCommit], Offer] = lambda commits: commits.offer,
+    limits: Limits = Limits(),  # noqa: B008 frozen
     events_max: int = 2000,
     bytes_max: int = 64 * 2**20,
     seconds_max: float = 8.0,
     pool_seconds: float = 10.0,
-    pool_size: int = 2,
+    pool_size: int = 3,
+    policy: Policy | None = None,
 ) -> AsyncIterator[Edge]:
     """The edge in this process; `wrap` may put something between the door and the group commit."""
     pool = await postgres.pool(db.dsn(store.SCHEMA), size=pool_size, timeout_seconds=pool_seconds)
     stop = asyncio.Event()
     commits = GroupCommit(pool, events_max=events_max, bytes_max=bytes_max, seconds_max=seconds_max)
-    webhook = Webhook(ENDPOINTS, wrap(commits), FrozenClock(NOW), body_bytes_max, body_seconds_max)
-    server = Server(application(webhook), "127.0.0.1", 0, commits.close)
+    policy = policy or Policy.read(POLICY)
+    custody = Custody(Keys(pool, Files(key_folder())), lambda: policy)
+    webhook = Webhook(
+        ENDPOINTS, custody, wrap(commits), FrozenClock(NOW), body_bytes_max=limits.body_bytes_max
+    )
+    server = Server(webhook, "127.0.0.1", 0, commits.close, limits=limits)
     tasks = [asyncio.create_task(part.run(stop)) for part in (server, commits)]
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=30) as client:
@@ -128,6 +158,25 @@ async def edge_on(
         await asyncio.gather(*tasks)
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(pool.close(), 5)
+
+
+@asynccontextmanager
+async def opening(db: Database) -> AsyncIterator[Keys]:
+    """The data keys of a database, as somebody sees them who may open what they seal."""
+    pool = await postgres.pool(db.owner, size=1)
+    try:
+        yield Keys(pool, Files(key_folder()))
+    finally:
+        await pool.close()
+
+
+@cache
+def key_folder() -> Path:
+    """A folder with one key-encryption key, for this run of the tests."""
+    folder = Path(mkdtemp(prefix="millrace-keys-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    new_key(folder)
+    return folder
 
 
 @dataclass
@@ -157,18 +206,25 @@ main:
 """
 
 
-@asynccontextmanager
-async def process_on(db: Database, folder: Path, health_port: int = 0) -> AsyncIterator[Process]:
-    """The real process with the real clock, on a free port that its log tells."""
+def settings_of(db: Database, folder: Path, **more: str) -> dict[str, str]:
+    """The environment of a process on this database; `more` are variables of one's own. Writes: its endpoints."""
     (folder / "endpoints.yaml").write_text(ENDPOINTS_FILE)
-    settings = {
+    return {
         "INGEST_DATABASE": db.dsn(store.SCHEMA),
         "INGEST_ENDPOINTS": str(folder / "endpoints.yaml"),
+        "INGEST_KEYS": f"files:{key_folder()}",
+        "INGEST_SEALING": str(POLICY),
         "INGEST_PORT": "0",
-        "INGEST_HEALTH_PORT": str(health_port),
         "INGEST_HEALTH_HOST": "127.0.0.1",
         "TEST_WEBHOOK_SECRET": SECRET.decode(),
+        **more,
     }
+
+
+@asynccontextmanager
+async def process_on(db: Database, folder: Path, health_port: int = 0, **more: str) -> AsyncIterator[Process]:
+    """The real process with the real clock, on a free port that its log tells."""
+    settings = settings_of(db, folder, INGEST_HEALTH_PORT=str(health_port), **more)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ingest", env={**os.environ, **settings}, stderr=asyncio.subprocess.PIPE
     )

@@ -22,8 +22,7 @@ from tests.integration.ingest.edge import AT, OLD_SECRET, SECRET, Edge, body_of,
 BODY = body_of("evt_bad")
 
 MALFORMED = "Stripe-Signature header is malformed"
-WRONG = "no signature matches the body and this endpoint's secrets"
-FUTURE = "signature is more than 300 s in the future"
+WRONG = "no signature matches the body, the time and this endpoint's secrets"
 NOT_JSON = "body is not JSON"
 TOO_DEEP = "body is nested too deeply"
 DUPLICATE_KEY = "body has a key twice in one object"
@@ -86,8 +85,8 @@ BAD = {
     "body changed on the way": Bad(
         400, WRONG, signature=by(SECRET, raw=BODY + b" ")
     ),
-    "expired signature": Bad(400, "signature is more than 300 s old", signature=by(SECRET, AT - 301)),
-    "future signature": Bad(400, FUTURE, signature=by(SECRET, AT + 301)),
+    "expired signature": Bad(400, WRONG, signature=by(SECRET, AT - 301)),
+    "future signature": Bad(400, WRONG, signature=by(SECRET, AT + 301)),
     # what it says
     "empty body": Bad(400, "body is empty", raw=b""),
     "non-UTF-8 body": Bad(400, "body is not UTF-8", raw=BODY.replace(b"in_1", b"in_\xff")),
@@ -179,7 +178,7 @@ async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
         yield part
 
 
-POST = "POST /webhooks/stripe/main HTTP/1.1\r\nhost: edge\r\n"
+POST = f"POST /webhooks/stripe/main HTTP/1.1\r\nhost: edge\r\nstripe-signature: t={AT},v1=00\r\n"
 
 
 async def test_a_declared_oversize_is_refused_before_its_body_is_read(edge: Edge) -> None:

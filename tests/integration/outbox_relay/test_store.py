@@ -6,9 +6,11 @@ import asyncio
 
 import asyncpg
 import pytest
+from zstandard import ZstdCompressor
 
 from outbox_relay import store
 from outbox_relay.domain.cursor import NOTHING, Cursor, Identity, Position
+from outbox_relay.domain.page import plan
 from tests.integration.outbox_relay.arena import Arena, MakeArena, until
 
 STATEMENTS = {name: text for name, text in vars(store).items() if name.isupper() and isinstance(text, str)}
@@ -100,6 +102,26 @@ async def test_a_row_above_the_limit_comes_without_its_payload(arena: MakeArena)
         [row] = (await source.page(Position())).rows
     assert row.payload is None
     assert row.size > 6000
+
+
+PACKED = "insert into outbox.event (topic, key, headers, payload, unpacked) values ('t', 'k', '{}', $1, $2)"
+
+
+async def test_a_packed_payload_is_read_as_it_was_and_judged_by_its_whole_size(arena: MakeArena) -> None:
+    it = await arena()
+    packed = ZstdCompressor().compress
+    async with it.connection() as connection:
+        await connection.execute(PACKED, packed(b"x" * 3000), 3000)
+        await connection.execute(PACKED, packed(b"x" * 6000), 6000)  # a few bytes here, too many in a record
+        await connection.execute(PACKED, packed(b"x" * 3000)[:-2], 3000)
+    async with outbox(it) as source:
+        whole, large, damaged = (await source.page(Position())).rows
+    assert (whole.payload, whole.size) == (b"x" * 3000, 3003)
+    assert (large.payload, damaged.payload) == (None, None)
+    assert [found.reason for row in (large, damaged) if (found := plan([row], {"t": 1}, {}, 5000).refused)] == [
+        "too_large",
+        "bad_payload",
+    ]
 
 
 async def test_an_empty_outbox_moves_the_window_and_nothing_else(arena: MakeArena) -> None:

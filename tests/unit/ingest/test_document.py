@@ -120,3 +120,21 @@ def test_the_counting_rests_on_colons_that_are_never_escaped() -> None:
     """What `document._if_every_key_survived` assumes of orjson; an upgrade that breaks it fails here."""
     everything = "".join(map(chr, range(0x20, 0xD800, 7))) + ":"
     assert orjson.dumps({everything: everything}).count(b":") == 2 + 1
+
+
+@pytest.mark.parametrize("inner", [b"", b"1", b'"x"'])
+@pytest.mark.parametrize("levels", [100, 252, 253, 254, 255, 500, 1100])
+def test_both_readers_take_the_same_depth(levels: int, inner: bytes) -> None:
+    nested = b"[" * levels + inner + b"]" * levels
+    plain, odd = (
+        document.read(b'{"a":' + nested + b"}"),
+        document.read(b'{"s":"\\ud800","a":' + nested + b"}"),
+    )
+    assert (plain is document.TOO_DEEP) == (odd is document.TOO_DEEP) == (levels > 253)
+
+
+@pytest.mark.parametrize("raw", [b'{"a":1,"b":[1.5,"x",null]}', b'{"a":"\\ud800"}'])
+def test_what_was_read_is_written_with_the_same_meaning(raw: bytes) -> None:
+    body = document.read(raw)
+    assert isinstance(body, dict)
+    assert document.read(document.write(body)) == body

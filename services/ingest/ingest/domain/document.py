@@ -14,6 +14,8 @@ import orjson
 
 from ingest.domain.refusal import Refused
 
+DEPTH_MAX = 254  # orjson writes no more
+
 EMPTY = Refused("body_empty", "body is empty")
 NOT_UTF8 = Refused("body_not_utf8", "body is not UTF-8")
 NOT_JSON = Refused("body_not_json", "body is not JSON")
@@ -37,6 +39,14 @@ def read(raw: bytes) -> dict[str, Any] | Refused:
     return NOT_AN_OBJECT
 
 
+def write(body: dict[str, Any]) -> bytes:
+    """The bytes of an object that `read` took, lone surrogates included."""
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:
+        return json.dumps(body, separators=(",", ":")).encode()
+
+
 def _if_every_key_survived(raw: bytes, body: Any) -> Any:
     """The body, unless the parser dropped a member whose key came twice.
 
@@ -48,7 +58,7 @@ def _if_every_key_survived(raw: bytes, body: Any) -> Any:
         return _thoroughly(raw)
     try:
         written = orjson.dumps(body)
-    except orjson.JSONEncodeError:  # it reads 1,024 levels but writes 254
+    except orjson.JSONEncodeError:  # it reads 1,024 levels and writes fewer
         return TOO_DEEP
     return body if written.count(b":") == raw.count(b":") else DUPLICATE_KEY
 
@@ -60,7 +70,8 @@ class _TwiceError(Exception):
 def _thoroughly(raw: bytes) -> Any:
     """The slow reader: tells what is wrong, and takes the lone surrogates that orjson does not."""
     try:
-        return json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        body = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        return TOO_DEEP if _deeper_than(body, DEPTH_MAX) else body
     except UnicodeDecodeError:
         return NOT_UTF8
     except _TwiceError:
@@ -69,6 +80,14 @@ def _thoroughly(raw: bytes) -> Any:
         return TOO_DEEP
     except ValueError:
         return NOT_JSON
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    """Whether objects and lists are nested deeper than so many levels."""
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels < 1 or any(_deeper_than(one, levels - 1) for one in inner)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -22,9 +22,9 @@ class Row(NamedTuple):
     topic: str
     key: str
     headers: str  # a JSON object of strings, when its writer kept the rules
-    payload: bytes
+    payload: bytes | None  # unpacked; None when it is too large to be read, or does not unpack
     xid: int  # the transaction that wrote it
-    size: int  # bytes of key, headers and payload
+    size: int  # bytes of key, headers and unpacked payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Refused:
     """A row that cannot be published as it is, and why; the reason quotes nothing of it."""
 
     row_id: int
-    reason: str  # unknown_topic | grown_topic | too_large | bad_headers
+    reason: str  # unknown_topic | grown_topic | too_large | bad_payload | bad_headers
     detail: str
 
 
@@ -112,7 +112,7 @@ def _record(row: Row) -> Record | None:
     except (AttributeError, orjson.JSONDecodeError):
         return None
     headers.append((OUTBOX_ID, b"%d" % row.id))
-    return Record(row.key.encode(), row.payload, headers)
+    return Record(row.key.encode(), row.payload or b"", headers)
 
 
 def _counter(
@@ -133,6 +133,7 @@ DETAILS = {
     "unknown_topic": "its topic does not exist; create it",
     "grown_topic": "its topic has another number of partitions than before, which moves keys",
     "too_large": "it is larger than one Kafka record may be",
+    "bad_payload": "its packed payload does not unpack",
     "bad_headers": "its headers are not a JSON object of strings",
 }
 
@@ -144,6 +145,8 @@ def _refusal(row: Row, record: Record | None, numbers: list[int] | str, bytes_ma
         reason = "bad_headers"
     elif row.size > bytes_max:
         reason = "too_large"
+    elif row.payload is None:
+        reason = "bad_payload"
     else:
         return None
     return Refused(row.id, reason, DETAILS[reason])
