@@ -17,13 +17,15 @@ import pytest
 import yaml
 from pydantic_settings import BaseSettings
 
+from ingest import door
 from millrace import service
-from tests.support.manifests import BASE, WORKLOADS, Manifest, rendered, wrong
+from millrace.sealing.providers import FORBIDDEN
+from tests.support.manifests import BASE, WORKLOADS, Manifest, rendered, template, wrong
 
 ROOT = BASE.parents[2]
 ALL = rendered()
 PODS = [m for m in ALL if m["kind"] in WORKLOADS]
-RUNNING = [m for m in PODS if m["kind"] != "Job"]
+RUNNING = [m for m in PODS if m["kind"] not in ("Job", "CronJob")]
 ROLES = {  # workload → kind, replicas at least, module
     "ingest": ("Deployment", 3, "ingest"),
     "outbox-relay": ("Deployment", 2, "outbox_relay"),
@@ -43,7 +45,7 @@ def named(kind: str, name: str) -> Manifest:
 
 
 def pod(manifest: Manifest) -> dict[str, Any]:
-    spec: dict[str, Any] = manifest["spec"]["template"]["spec"]
+    spec: dict[str, Any] = template(manifest)["spec"]
     return spec
 
 
@@ -130,6 +132,16 @@ def test_the_migration_carries_the_release_and_runs_once() -> None:
     assert pod(job)["restartPolicy"] == "Never"
     for manifest in RUNNING:
         assert "initContainers" not in pod(manifest)
+
+
+def test_months_are_made_ahead_every_day_and_one_at_a_time() -> None:
+    job = named("CronJob", "partitions")
+    spec = job["spec"]
+    assert (spec["timeZone"], spec["concurrencyPolicy"]) == ("Etc/UTC", "Forbid")
+    assert re.fullmatch(r"\d+ \d+ \* \* \*", spec["schedule"])
+    assert spec["startingDeadlineSeconds"] > 0 and spec["jobTemplate"]["spec"]["activeDeadlineSeconds"] > 0
+    asked = [*container(job)["command"], *container(job)["args"]]
+    assert asked == ["millrace", "events", "partitions", "--make"]
 
 
 # --- hardened ---
@@ -219,6 +231,10 @@ def test_a_pod_has_time_to_drain(manifest: Manifest) -> None:
     assert pod(manifest)["terminationGracePeriodSeconds"] >= before + service.DRAIN_SECONDS + 5
 
 
+def test_the_door_has_answered_before_its_process_must_have_drained() -> None:
+    assert door.GRACEFUL_SECONDS + 5 <= service.DRAIN_SECONDS
+
+
 def test_only_what_is_behind_a_service_waits_for_the_endpoints() -> None:
     waits = {m["metadata"]["name"] for m in RUNNING if "lifecycle" in container(m)}
     assert waits == {"ingest"}
@@ -230,7 +246,7 @@ def test_only_what_is_behind_a_service_waits_for_the_endpoints() -> None:
 
 def settings(manifest: Manifest) -> type[BaseSettings]:
     """The Settings class of the role that a workload starts."""
-    module = "operations" if manifest["kind"] == "Job" else container(manifest)["args"][0]
+    module = container(manifest)["args"][0] if manifest in RUNNING else "operations"
     found: type[BaseSettings] = importlib.import_module(f"{module}.settings").Settings
     return found
 
@@ -268,10 +284,11 @@ def test_secrets_come_from_secrets(manifest: Manifest) -> None:
 @pytest.mark.parametrize("manifest", RUNNING, ids=name)
 def test_files_are_read_where_they_are_mounted(manifest: Manifest) -> None:
     mounts = [Path(mount["mountPath"]) for mount in container(manifest)["volumeMounts"]]
+    carried = {rest.split()[-1] for word, rest in instructions() if word == "COPY" and "--from" not in rest}
     for field, info in settings(manifest).model_fields.items():
         if info.annotation is Path:
             path = Path(values(manifest)[f"{prefix(manifest)}_{field}".upper()])
-            assert path.parent in mounts
+            assert path.parent in mounts or str(path) in carried
 
 
 def test_services_lead_to_ports_that_are_open() -> None:
@@ -301,7 +318,7 @@ def test_whoever_is_told_of_kafka_may_reach_it() -> None:
 
 
 def role_of(manifest: Manifest) -> str:
-    return str(manifest["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"])
+    return str(template(manifest)["metadata"]["labels"]["app.kubernetes.io/name"])
 
 
 def workload(role: str) -> Manifest:
@@ -348,3 +365,14 @@ def test_the_build_sees_what_it_copies_and_nothing_private() -> None:
     }
     assert copied == shown
     assert all((ROOT / path).exists() for path in copied)
+
+
+def test_the_key_encryption_keys_are_a_secret_that_the_door_takes_and_follows() -> None:
+    edge = named("Deployment", "ingest")
+    kind, _, folder = values(edge)["INGEST_KEYS"].partition(":")
+    (mount,) = [mount for mount in container(edge)["volumeMounts"] if mount["mountPath"] == folder]
+    (volume,) = [volume for volume in pod(edge)["volumes"] if volume["name"] == mount["name"]]
+    assert kind == "files"
+    assert volume["secret"]["defaultMode"] & FORBIDDEN == 0  # else every file would be refused
+    assert "subPath" not in mount  # else a new key would wait for a restart
+    assert "items" not in volume["secret"]

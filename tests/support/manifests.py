@@ -15,7 +15,7 @@ Manifest = dict[str, Any]
 
 BASE = Path(__file__).parents[2] / "deploy" / "k8s" / "base"
 VERSION = "1.36"  # the newest whose schemas are in the lock
-WORKLOADS = {"Deployment", "StatefulSet", "Job"}
+WORKLOADS = {"Deployment", "StatefulSet", "Job", "CronJob"}
 UNDERSTOOD = {"apiVersion", "kind", "namespace", "labels", "resources"}
 
 
@@ -34,8 +34,17 @@ def rendered(base: Path = BASE) -> list[Manifest]:
 
 def _label(manifest: Manifest, pairs: dict[str, str]) -> None:
     manifest["metadata"].setdefault("labels", {}).update(pairs)
+    if manifest["kind"] == "CronJob":
+        manifest["spec"]["jobTemplate"].setdefault("metadata", {}).setdefault("labels", {}).update(pairs)
     if manifest["kind"] in WORKLOADS:
-        manifest["spec"]["template"]["metadata"]["labels"].update(pairs)
+        template(manifest)["metadata"]["labels"].update(pairs)
+
+
+def template(manifest: Manifest) -> Manifest:
+    """What the pods of a workload are made from."""
+    spec = manifest["spec"]["jobTemplate"]["spec"] if manifest["kind"] == "CronJob" else manifest["spec"]
+    found: Manifest = spec["template"]
+    return found
 
 
 def wrong(manifest: Manifest) -> str:

@@ -5,15 +5,12 @@ Exit codes: 0 all is well · 1 something could not be done · 3 something is not
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-import asyncpg
 import typer
 from rich.progress import Progress
 
@@ -24,21 +21,23 @@ from ledger import commands as ledger
 from millrace import postgres
 from millrace.clock import clock
 from millrace.errors import Misconfigured
-from operations import flow, kafka, send, show
+from operations import endpoints, erase, events, flow, importing, kafka, keys, running, send, show
 from operations import verify as proof
+from operations.running import DRIFT, Json
 from operations.services import SCHEMAS
 from operations.settings import Settings
 from outbox_relay import commands as relay
-
-T = TypeVar("T")
-DRIFT = 3
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
 def commands(app: typer.Typer) -> None:
     """Add the operators' commands to the `millrace` application."""
     for command in (migrate, send_, status, access, books, dunning_, verify):
         app.command(command.__name__.rstrip("_"))(command)
+    app.add_typer(endpoints.app)
+    app.add_typer(events.app)
+    app.command("import")(importing.import_)
+    app.add_typer(keys.app)
+    app.command()(erase.erase)
 
 
 def migrate(
@@ -58,7 +57,7 @@ def migrate(
         made = await kafka.create_topics(settings.kafka, partitions=partitions, replication=replication)
         return {"migrations": applied, "topics": made}
 
-    done = _run(run())
+    done = running.run(run())
     if json:
         show.as_json(done)
     else:
@@ -92,7 +91,7 @@ def send_(
                 await sender.send_all(bodies, at_once=at_once, progress=lambda: bar.advance(task))
             return sender.sent
 
-    sent = _run(run())
+    sent = running.run(run())
     if json:
         show.as_json(sent)
     else:
@@ -109,7 +108,7 @@ def status(json: Json = False) -> None:
     settings = Settings.read()
 
     async def run() -> dict[str, Any]:
-        async with _connection(settings) as connection:
+        async with running.connection(settings) as connection:
             cursor = await relay.position(settings.kafka)
             unpublished, oldest = await relay.unpublished(connection, cursor)
             return {
@@ -119,7 +118,7 @@ def status(json: Json = False) -> None:
                 "timers_overdue": len(await dunning.overdue_timers(connection, clock(settings.clock).now())),
             }
 
-    found = _run(run())
+    found = running.run(run())
     if json:
         show.as_json(found)
     else:
@@ -137,10 +136,10 @@ def access(
     settings = Settings.read()
 
     async def run() -> list[dict[str, Any]]:
-        async with _connection(settings) as connection:
+        async with running.connection(settings) as connection:
             return await entitlement.access(connection, customer)
 
-    reports = _run(run())
+    reports = running.run(run())
     if json:
         show.as_json(reports)
     for report in [] if json else reports:
@@ -158,7 +157,7 @@ def books(json: Json = False) -> None:
     settings = Settings.read()
 
     async def run() -> dict[str, Any]:
-        async with _connection(settings) as connection:
+        async with running.connection(settings) as connection:
             return {
                 "trial_balance": await ledger.trial_balance(connection),
                 "clearing": await ledger.clearing(connection),
@@ -166,7 +165,7 @@ def books(json: Json = False) -> None:
                 "waiting": await ledger.waiting(connection),
             }
 
-    found = _run(run())
+    found = running.run(run())
     if json:
         show.as_json(found)
     else:
@@ -185,10 +184,10 @@ def dunning_(
     settings = Settings.read()
 
     async def run() -> list[dict[str, Any]]:
-        async with _connection(settings) as connection:
+        async with running.connection(settings) as connection:
             return await dunning.cases(connection, open_only=not all_)
 
-    cases = _run(run())
+    cases = running.run(run())
     if json:
         show.as_json(cases)
     else:
@@ -209,11 +208,11 @@ def verify(
     ids = _bytes(acknowledged).decode().split() if acknowledged else None
 
     async def run() -> list[proof.Check]:
-        async with _connection(settings) as connection:
+        async with running.connection(settings) as connection:
             with show.console.status("reading everything that is stored"):
                 return await proof.verify(connection, settings.kafka, ids)
 
-    checks = _run(run())
+    checks = running.run(run())
     if json:
         show.as_json(checks)
     else:
@@ -294,25 +293,6 @@ def _show_status(found: dict[str, Any]) -> None:
 
 def _age(since: datetime | None, now: datetime) -> str:
     return f"{(now - since).total_seconds():.1f} s ago" if since else "none"
-
-
-@asynccontextmanager
-async def _connection(settings: Settings) -> AsyncIterator[postgres.Connection]:
-    connection: postgres.Connection = await asyncpg.connect(settings.database.get_secret_value())
-    try:
-        await postgres.prepare(connection)
-        yield connection
-    finally:
-        await connection.close()
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's work; a world that does not answer is one sentence and exit code 1."""
-    try:
-        return asyncio.run(work)
-    except (OSError, asyncpg.PostgresError, TimeoutError) as problem:
-        typer.echo(f"millrace: {type(problem).__name__}: {problem}", err=True)
-        raise typer.Exit(1) from None
 
 
 def _bytes(file: Path) -> bytes:

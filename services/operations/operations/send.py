@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import aiohttp
 import orjson
@@ -14,6 +14,7 @@ import stripe
 
 from millrace.clock import Clock
 from millrace.errors import Misconfigured
+from operations import recorded
 
 RETRY_SECONDS_FIRST, RETRY_SECONDS_MAX = 0.05, 2.0
 Progress = Callable[[], None]
@@ -102,45 +103,19 @@ async def sender(url: str, secret: str, clock: Clock, *, at_once: int = 32) -> A
 
 
 def events_in(text: bytes, name: str) -> list[tuple[bytes, str]]:
-    """The events in a file: one JSON per line, an array, or a Stripe list object. Raises Misconfigured.
-
-    A single line's bytes are sent exactly as they stand.
-    """
-    if (whole := _parsed(text)) is not None:
-        return [
-            (orjson.dumps(e), _id(e, f"{name}: event {n}")) for n, e in enumerate(_elements(whole, name), 1)
-        ]
-    found = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            event = _parsed(line)
-            if event is None:
-                raise Misconfigured(
-                    f"{name}:{number}: is not JSON; expected one event a line, an array or a list"
-                )
-            found.append((line, _id(event, f"{name}:{number}")))
-    return found
+    """The events in a file, each with its id: its bytes are sent exactly as they stand. Raises Misconfigured."""
+    file = io.BufferedReader(io.BytesIO(text))
+    return [(found.raw, _id(found)) for found in recorded.events_in(file, name)]
 
 
-def _parsed(text: bytes) -> Any | None:
+def _id(found: recorded.Found) -> str:
     try:
-        return orjson.loads(text)
+        event = orjson.loads(found.raw)
     except orjson.JSONDecodeError:
-        return None
-
-
-def _elements(whole: Any, name: str) -> list[Any]:
-    if isinstance(whole, list):
-        return whole
-    if isinstance(whole, dict) and whole.get("object") == "list":
-        return _elements(whole.get("data"), name)
-    if isinstance(whole, dict):
-        return [whole]
-    raise Misconfigured(f"{name}: holds neither events nor a list of them")
-
-
-def _id(event: Any, where: str) -> str:
-    found = event.get("id") if isinstance(event, dict) else None
-    if not isinstance(found, str):
-        raise Misconfigured(f"{where}: has no 'id'; a Stripe Event object is expected")
-    return found
+        raise Misconfigured(
+            f"{found.place}: is not JSON; expected one event a line, an array or a list"
+        ) from None
+    id_ = event.get("id") if isinstance(event, dict) else None
+    if not isinstance(id_, str):
+        raise Misconfigured(f"{found.place}: has no 'id'; a Stripe Event object is expected")
+    return id_

@@ -27,6 +27,12 @@ class Settings(BaseSettings):
         default="http://127.0.0.1:8080/webhooks/stripe/main", description="where `send` delivers to"
     )
     webhook_secret: SecretStr = Field(default=SecretStr(""), description="the endpoint's whsec_…, for `send`")
+    keys: str = Field(
+        default="", description="'files:FOLDER' of the key-encryption keys; only what seals or opens needs it"
+    )
+    sealing: Path = Field(
+        default=Path("schemas/sealing.yaml"), description="the policy of personal fields, for `import`"
+    )
 
     @classmethod
     def read(cls) -> Self:

@@ -50,7 +50,7 @@ def test_a_line_is_sent_exactly_as_it_stands() -> None:
             "events:2: has no 'id'; a Stripe Event object is expected",
         ),
         (b'[{"id": "evt_1"}, 7]', "events: event 2: has no 'id'; a Stripe Event object is expected"),
-        (b'"evt_1"', "events: holds neither events nor a list of them"),
+        (b'"evt_1"', "events:1: has no 'id'; a Stripe Event object is expected"),
     ],
 )
 def test_a_mistake_in_the_file_names_its_place_and_what_was_expected(text: bytes, sentence: str) -> None:
