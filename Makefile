@@ -47,7 +47,7 @@ test: check ## Static promises, then every test on real PostgreSQL and Kafka
 	$(BIN)/python -m pytest -m "not bench"
 
 bench: setup ## Ratios against named baselines, measured in one run
-	$(BIN)/python -m pytest -m bench -s tests/bench
+	BENCH_EVENTS=$${BENCH_EVENTS:-200000} $(BIN)/python -m pytest -m bench -s tests/bench
 
 ##@ Data
 .PHONY: schemas lock
