@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 import uvloop
 
 from ingest import app
@@ -26,8 +27,8 @@ def unsealed(self: Row, column: str, plain: bytes) -> bytes:
     return self._head + plain
 
 
-def no_field(self: Policy, *_: object, **__: object) -> int:
-    return 0
+def no_field(self: Policy, event_body: dict[str, Any], *_: object) -> bytes:
+    return orjson.dumps(event_body)
 
 
 def nothing_indexed(self: Policy, event_body: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, TypeAlias, cast
@@ -33,10 +33,15 @@ async def pool(dsn: str, *, size: int = 8, timeout_seconds: float = 10.0, name: 
 
     Units: `timeout_seconds` bounds connecting and every statement, so no await is without an end.
     """
-    return await asyncpg.create_pool(
+    return await _Pool(
         dsn,
         min_size=1,
         max_size=size,
+        max_queries=50_000,
+        max_inactive_connection_lifetime=300.0,
+        loop=None,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
         timeout=timeout_seconds,
         command_timeout=timeout_seconds,
         init=prepare,
@@ -46,6 +51,20 @@ async def pool(dsn: str, *, size: int = 8, timeout_seconds: float = 10.0, name: 
             "jit": "off",
         },
     )
+
+
+class _Pool(asyncpg.Pool):
+    """A pool that keeps its size.
+
+    asyncpg itself aborts a connection on which it meets what it did not expect, such as the farewell of a session
+    that was cut between two statements; its pool then leaves the place for one to free who never comes.
+    """
+
+    async def release(self, connection: Any, *, timeout: float | None = None) -> None:
+        with suppress(asyncpg.InterfaceError):  # it was given back when it was lost
+            if connection.is_closed():
+                connection.terminate()
+        await super().release(connection, timeout=timeout)
 
 
 async def prepare(connection: Connection) -> None:

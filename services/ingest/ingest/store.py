@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 import zstandard
 
-from ingest.domain import Arrival, document
+from ingest.domain import Arrival
 from ingest.domain.routing import topic_of
 from millrace import outbox
 from millrace.errors import Retryable
@@ -67,8 +67,7 @@ def row(arrival: Arrival, key: DataKey, policy: Policy, entries: tuple[Entry, ..
     """
     event = arrival.event
     type_ = event.type.removeprefix(STRIPE)
-    policy.seal(arrival.body, key, f"{event.account}/{event.id}")
-    payload = document.write(arrival.body)
+    payload = policy.seal(arrival.body, key, f"{event.account}/{event.id}")
     return Row(
         account=event.account,
         id=event.id,

@@ -39,14 +39,6 @@ def read(raw: bytes) -> dict[str, Any] | Refused:
     return NOT_AN_OBJECT
 
 
-def write(body: dict[str, Any]) -> bytes:
-    """The bytes of an object that `read` took, lone surrogates included."""
-    try:
-        return orjson.dumps(body)
-    except orjson.JSONEncodeError:
-        return json.dumps(body, separators=(",", ":")).encode()
-
-
 def _if_every_key_survived(raw: bytes, body: Any) -> Any:
     """The body, unless the parser dropped a member whose key came twice.
 
