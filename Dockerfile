@@ -18,8 +18,11 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation -w /wheels ./libs/mi
 FROM python:3.13-slim
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin millrace
 COPY --from=build /opt/millrace /opt/millrace
+# Which fields are personal: with the code that seals them, so that no release runs by another's rules.
+COPY schemas/sealing.yaml /opt/millrace/sealing.yaml
 # The root file system may be read-only: nothing is written but to /tmp.
-ENV PATH=/opt/millrace/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/millrace/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    MILLRACE_SEALING=/opt/millrace/sealing.yaml
 WORKDIR /tmp
 USER 10001:10001
 ENTRYPOINT ["python", "-m"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from lab.stripe.model import Card, Customer, Price, Product, TaxRate
+from lab.stripe.model import Card, Customer, Object, Price, Product, TaxRate
+from lab.stripe.personal import person
 
 Body = dict[str, Any]
 
@@ -111,29 +113,41 @@ def tax_rate(it: TaxRate, _objects: object) -> Body:
     }
 
 
-def address(country: str) -> Body:
+def address(of: Customer) -> Body:
+    lives = person(of)
     return {
-        "city": None,
-        "country": country,
-        "line1": None,
-        "line2": None,
-        "postal_code": None,
+        "city": lives.city,
+        "country": of.country,
+        "line1": lives.line1,
+        "line2": lives.line2,
+        "postal_code": lives.postal_code,
         "state": None,
     }
 
 
+def billing_details(of: Customer) -> Body:
+    return {
+        "address": address(of),
+        "email": of.email,
+        "name": of.name,
+        "phone": person(of).phone,
+        "tax_id": None,
+    }
+
+
 def customer(it: Customer, _objects: object) -> Body:
+    contact = person(it)
     return {
         "id": it.id,
         "object": "customer",
-        "address": address(it.country),
+        "address": address(it),
         "balance": 0,
         "created": it.created,
         "currency": it.currency,
         "customer_account": None,
         "default_source": None,
         "delinquent": it.delinquent,
-        "description": None,
+        "description": contact.note,
         "email": it.email,
         "invoice_prefix": it.invoice_prefix,
         "invoice_settings": {
@@ -143,10 +157,10 @@ def customer(it: Customer, _objects: object) -> Body:
             "rendering_options": None,
         },
         "livemode": False,
-        "metadata": {},
+        "metadata": {"contact": contact.name},
         "name": it.name,
         "next_invoice_sequence": it.invoices + 1,
-        "phone": None,
+        "phone": contact.phone,
         "preferred_locales": [],
         "shipping": None,
         "tax_exempt": "none",
@@ -154,18 +168,14 @@ def customer(it: Customer, _objects: object) -> Body:
     }
 
 
-def payment_method(it: Card, _objects: object) -> Body:
+def payment_method(it: Card, objects: Mapping[str, Object]) -> Body:
+    owner = objects[it.customer]
+    assert isinstance(owner, Customer)
     return {
         "id": it.id,
         "object": "payment_method",
         "allow_redisplay": "limited",
-        "billing_details": {
-            "address": address("US"),
-            "email": None,
-            "name": None,
-            "phone": None,
-            "tax_id": None,
-        },
+        "billing_details": billing_details(owner),
         "card": card(it),
         "created": it.created,
         "customer": it.customer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.stripe.model import Invoice, InvoiceItem, InvoicePayment, Line
+from lab.stripe.personal import person
 from lab.stripe.render_catalog import address
 from lab.stripe.render_parts import SELF, Body, Objects, customer_of, listed, rates_of
 
@@ -40,10 +41,10 @@ def invoice(it: Invoice, objects: Objects) -> Body:
         "custom_fields": None,
         "customer": it.customer,
         "customer_account": None,
-        "customer_address": address(buyer.country),
+        "customer_address": address(buyer),
         "customer_email": buyer.email,
         "customer_name": buyer.name,
-        "customer_phone": None,
+        "customer_phone": person(buyer).phone,
         "customer_shipping": None,
         "customer_tax_exempt": "none",
         "customer_tax_ids": [],

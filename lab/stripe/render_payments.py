@@ -10,13 +10,13 @@ from lab.stripe.model import (
     BalanceTransaction,
     Card,
     Charge,
-    Customer,
     Decline,
     Object,
     PaymentIntent,
     Refund,
 )
-from lab.stripe.render_catalog import card, payment_method
+from lab.stripe.render_catalog import billing_details, card, payment_method
+from lab.stripe.render_parts import customer_of
 
 Body = dict[str, Any]
 Objects = Mapping[str, Object]
@@ -57,7 +57,7 @@ def payment_intent(it: PaymentIntent, objects: Objects) -> Body:
         "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
         "payment_method_types": ["card"],
         "processing": None,
-        "receipt_email": None,
+        "receipt_email": customer_of(objects, it.customer).email,
         "review": None,
         "setup_future_usage": "off_session",
         "shipping": None,
@@ -96,7 +96,7 @@ def _last_error(error: Decline | None, objects: Objects) -> Body | None:
 
 
 def charge(it: Charge, objects: Objects) -> Body:
-    buyer, used = objects[it.customer], objects[it.payment_method]
+    buyer, used = customer_of(objects, it.customer), objects[it.payment_method]
     return {
         "id": it.id,
         "object": "charge",
@@ -107,13 +107,7 @@ def charge(it: Charge, objects: Objects) -> Body:
         "application_fee": None,
         "application_fee_amount": None,
         "balance_transaction": it.balance_transaction,
-        "billing_details": {
-            "address": None,
-            "email": buyer.email if isinstance(buyer, Customer) else None,
-            "name": buyer.name if isinstance(buyer, Customer) else None,
-            "phone": None,
-            "tax_id": None,
-        },
+        "billing_details": billing_details(buyer),
         "calculated_statement_descriptor": "MILLRACE.EXAMPLE",
         "captured": it.status == "succeeded",
         "created": it.created,
@@ -134,7 +128,7 @@ def charge(it: Charge, objects: Objects) -> Body:
         "payment_method": it.payment_method,
         "payment_method_details": {"card": _card_used(used), "type": "card"},
         "radar_options": {},
-        "receipt_email": None,
+        "receipt_email": buyer.email,
         "receipt_number": None,
         "receipt_url": f"https://pay.stripe.com/receipts/{it.id}" if it.status == "succeeded" else None,
         "refunded": it.amount_refunded == it.amount and it.status == "succeeded",

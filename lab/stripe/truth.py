@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from lab.stripe.model import BalanceTransaction, Charge, Customer, Invoice, Subscription
+from lab.stripe.model import (
+    BalanceTransaction,
+    Card,
+    Charge,
+    CreditNote,
+    Customer,
+    Invoice,
+    PaymentIntent,
+    Subscription,
+)
+from lab.stripe.personal import person
+from lab.stripe.render import body
+from lab.stripe.render_catalog import card
 from lab.stripe.world import World
+
+LINKS: dict[type[Any], tuple[str, ...]] = {  # whoever has one may look or act
+    Invoice: ("hosted_invoice_url", "invoice_pdf"),
+    Charge: ("receipt_url",),
+    PaymentIntent: ("client_secret",),
+    CreditNote: ("pdf",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +97,28 @@ def of(world: World) -> Truth:
             if _failed_charges(world, invoice) or invoice.retries
         },
     )
+
+
+def personal(world: World) -> dict[str, frozenset[str]]:
+    """By customer, every personal value that the account knows; a card's last digits as JSON writes them."""
+    return {customer.id: frozenset(_personal(world, customer)) for customer in world.all(Customer)}
+
+
+def _personal(world: World, customer: Customer) -> Iterator[str]:
+    lives = person(customer)
+    yield from (customer.name, customer.email, lives.note, lives.name, lives.phone)
+    yield from (lives.line1, lives.line2, lives.postal_code, lives.city)
+    for paying in _owned(world, Card, customer.id):
+        yield f'"last4":"{paying.last4}"'
+        yield str(card(paying)["fingerprint"])
+    for kind, names in LINKS.items():
+        for thing in _owned(world, kind, customer.id):
+            told = body(world.objects, thing.id)
+            yield from (told[name] for name in names if told[name])
+
+
+def _owned(world: World, kind: type[Any], customer: str) -> Iterator[Any]:
+    return (thing for thing in world.all(kind) if thing.customer == customer)
 
 
 def _sums(amounts: Iterable[tuple[str, int]]) -> dict[str, int]:

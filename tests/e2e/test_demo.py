@@ -1,74 +1,34 @@
 """The whole way, as a person would walk it: signed webhooks in; access, books and dunning out, and the proof.
 
-One quarter of a small company is played quietly; everything else looks at what it left.
+Everything but the last two looks at what one quiet quarter left.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
 
-from lab.demo.run import Result, run
-from lab.demo.story import Story, company, recorded
+from lab.demo.story import company, recorded
 from lab.stack import manage
 from lab.stack.jars import CHECKOUT
 from millrace import postgres
-from operations.verify import Check, verify
+from operations.verify import verify
+from tests.e2e.demo import CUSTOMERS, SEED, Played, play, wrong
 
-FOLDER = CHECKOUT / ".millrace" / "test-demo"
-SEED, CUSTOMERS = 7, 24
+AGAIN = CHECKOUT / ".millrace" / "test-demo-again"
 
 pytestmark = pytest.mark.timeout(420)
 
 
-def play(story: Story, env_file: Path, *, chaos: int | None = None) -> Result:
-    return asyncio.run(
-        run(story, FOLDER, chaos=chaos, say=lambda _: None, advance=lambda *_: None, env_file=env_file)
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Played:
-    """A demo that has ended, its servers still up."""
-
-    result: Result
-    env_file: Path
-
-    def millrace(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the command as a person would, after the demo."""
-        settings = dict(line.split("=", 1) for line in self.env_file.read_text().splitlines())
-        return subprocess.run(
-            [Path(sys.executable).with_name("millrace"), *arguments],
-            env=os.environ | settings, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-
-    def json(self, *arguments: str) -> Any:
-        done = self.millrace(*arguments, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
-    env_file = tmp_path_factory.mktemp("demo") / "env"
-    try:
-        yield Played(play(company(SEED, CUSTOMERS), env_file), env_file)
-    finally:
-        manage.down(FOLDER, wipe=True)
-
-
-def wrong(checks: list[Check]) -> list[str]:
-    return [f"{check.name}: {check.detail}" for check in checks if not check.ok]
+@pytest.fixture
+def again() -> Iterator[Path]:
+    """A folder for another demo, beside the one that all look at."""
+    yield AGAIN
+    manage.down(AGAIN, wipe=True)
 
 
 def test_everything_acknowledged_is_stored_published_once_and_applied_and_agrees_with_stripe(
@@ -155,8 +115,10 @@ def test_migrating_again_does_nothing(played: Played) -> None:
     }
 
 
-def test_every_process_killed_once_ends_in_the_same_state(played: Played) -> None:
-    killed = play(company(SEED, CUSTOMERS), played.env_file, chaos=SEED)
+def test_every_process_killed_once_ends_in_the_same_state(
+    played: Played, again: Path, tmp_path: Path
+) -> None:
+    killed = play(company(SEED, CUSTOMERS), again, tmp_path / "env", chaos=SEED)
     assert sorted(killed.killed) == ["dunning", "entitlement", "ingest", "ledger", "outbox_relay"]
     assert wrong(killed.checks) == []
     assert killed.digest == played.result.digest
@@ -171,7 +133,7 @@ OLD = {
 }
 
 
-def test_a_persons_own_events_of_any_version_and_type_go_the_same_way(played: Played, tmp_path: Path) -> None:
+def test_a_persons_own_events_of_any_version_and_type_go_the_same_way(again: Path, tmp_path: Path) -> None:
     subscription = {
         "id": "sub_1",
         "object": "subscription",
@@ -188,5 +150,5 @@ def test_a_persons_own_events_of_any_version_and_type_go_the_same_way(played: Pl
     ]  # fmt: skip
     file = tmp_path / "events.json"
     file.write_text(json.dumps({"object": "list", "data": events}))
-    result = play(recorded(file, SEED), played.env_file)
+    result = play(recorded(file, SEED), again, tmp_path / "env")
     assert wrong(result.checks) == []

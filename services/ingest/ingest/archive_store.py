@@ -138,7 +138,7 @@ async def count(connection: Connection, month: Month) -> int:
 
 
 COUNT_OF = """
--- How many events of a customer the log holds. Reads the whole log: nobody else looks there by customer.
+-- How many events of a customer the log holds; each month by its index.
 select count(*) from ingest.event where (account, customer) = ($1, $2)
 """
 

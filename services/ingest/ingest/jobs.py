@@ -119,9 +119,9 @@ class GroupCommit:
         return self.trouble
 
     def _oldest(self) -> float:
-        """Since when somebody has been waiting; 0 when nobody is."""
+        """Since when the commit under way has been waited for, by those too who were told to come again."""
         flushing = self.flushing
-        return min((w.since for w in flushing if w.told), default=0.0)
+        return min((w.since for w in flushing), default=0.0)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Flush whatever waits until `close`; at `stop` requests are still in flight."""

@@ -46,7 +46,7 @@ def _if_every_key_survived(raw: bytes, body: Any) -> Any:
     never escaped on the way out, and strings keep theirs. Only where the input may have escaped one does
     counting prove nothing, and the slow reader decides.
     """
-    if b"\\u003" in raw:
+    if b"\\" in raw and b"\\u003" in raw:  # to look for one byte first costs a fiftieth
         return _thoroughly(raw)
     try:
         written = orjson.dumps(body)

@@ -1,0 +1,5 @@
+"""One demo for all of these tests."""
+
+from tests.e2e.demo import played
+
+__all__ = ["played"]
