@@ -6,9 +6,11 @@ The recorder is the sender's own list of ids that were answered 200; it knows no
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -17,7 +19,20 @@ import httpx
 import pytest
 
 from ingest.store import SCHEMA
-from tests.integration.ingest.edge import AT, Edge, Process, body_of, edge_on, process_on, until
+from lab.stack import wire
+from millrace import postgres
+from millrace.sealing import Files, Keys, Subject, Unopenable, new_key
+from tests.integration.ingest.edge import (
+    ACCOUNT,
+    AT,
+    Edge,
+    Process,
+    body_of,
+    edge_on,
+    key_folder,
+    process_on,
+    until,
+)  # fmt: skip
 from tests.integration.ingest.test_storing import commits_held, flush_waits
 from tests.support.database import Database, MakeDatabase
 
@@ -199,3 +214,123 @@ async def test_stopped_under_load_it_answers_what_is_in_flight_and_ends_well(
     assert set(senders.answers) == {200}
     assert sorted(senders.acknowledged) == await edge.stored()  # in flight was committed and answered
     await nothing_lost(edge, senders.acknowledged)
+
+
+# --- trouble with keys ---
+
+
+@pytest.fixture
+def keys_folder(tmp_path: Path) -> Path:
+    """A folder of one's own to spoil, with the key that the tests open with."""
+    return Path(shutil.copytree(key_folder(), tmp_path / "keys"))
+
+
+def of_customer(id: str, customer: str) -> bytes:
+    return body_of(id, data={"object": {"id": f"in_{id}", "object": "invoice", "customer": customer}})
+
+
+@asynccontextmanager
+async def edge_with_keys(db: Database, folder: Path, keys: Path) -> AsyncIterator[tuple[Process, Edge]]:
+    """The real process, with its key-encryption keys in this folder; `readyz` is asked by `is_ready`."""
+    [health_port] = wire.free_ports(1)
+    async with (
+        process_on(db, folder, health_port, INGEST_KEYS=f"files:{keys}") as running,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}") as client,
+    ):
+        yield running, Edge(running.port, db, client)
+
+
+async def is_ready(running: Process) -> bool:
+    async with httpx.AsyncClient() as client:
+        return (await client.get(f"http://127.0.0.1:{running.health_port}/readyz")).status_code == 200
+
+
+def problems(running: Process, message: str) -> list[str]:
+    return [line["problem"] for line in running.log if line["message"] == message]
+
+
+REFUSED = "new version refused, the one before stays"
+
+
+async def test_key_encryption_keys_that_vanish_or_break_stay_in_force_until_the_process_ends(
+    database: MakeDatabase, tmp_path: Path, keys_folder: Path
+) -> None:
+    """Everybody is served, new customers too, and it stays ready; only a process that starts now does not."""
+    db = await database(SCHEMA)
+    async with edge_with_keys(db, tmp_path, keys_folder) as (running, edge):
+
+        async def served(id: str, customer: str) -> bool:
+            return (await edge.post(of_customer(id, customer), at=int(time.time()))).status_code == 200
+
+        assert await served("evt_1", "cus_known")
+        (keys_folder / "0002.key").write_text("nonsense")
+        assert await served("evt_2", "cus_known") and await served("evt_3", "cus_new")
+        shutil.move(keys_folder, tmp_path / "gone")
+        assert await served("evt_4", "cus_known") and await served("evt_5", "cus_newer")
+        await until(lambda: is_ready(running))
+        broken, gone = problems(running, REFUSED)
+        assert broken.startswith(f"{keys_folder}/0002.key: others may read or change it; chmod 0400")
+        assert gone.startswith(
+            f"{keys_folder}: cannot be read: No such file or directory; make 0001.key there"
+        )
+        with pytest.raises(AssertionError, match="cannot be read"):
+            async with edge_with_keys(db, tmp_path, keys_folder):
+                pass
+        assert [await edge.raw(f"evt_{n}") for n in (3, 5)] == [
+            of_customer("evt_3", "cus_new"), of_customer("evt_5", "cus_newer")
+        ]  # fmt: skip
+
+
+async def test_a_customer_whose_key_cannot_be_unwrapped_here_waits_alone(
+    database: MakeDatabase, tmp_path: Path, keys_folder: Path
+) -> None:
+    """Another process has taken over a newer key-encryption key, which is not here yet."""
+    db = await database(SCHEMA)
+    newer = Path(shutil.copytree(keys_folder, tmp_path / "newer"))
+    newest = new_key(newer)
+    pool = await postgres.pool(db.dsn(SCHEMA), size=1)
+    await Keys(pool, Files(newer)).of(Subject(ACCOUNT, "cus_far"))
+    await pool.close()
+    async with edge_with_keys(db, tmp_path, keys_folder) as (running, edge):
+        post = partial(edge.post, at=int(time.time()))
+        for n in range(3):
+            far = await post(of_customer("evt_far", "cus_far"))
+            assert (far.status_code, far.headers["retry-after"]) == (503, "5")
+            assert far.json() == {"error": "could not be stored"}  # where our keys are is nobody's business
+            assert (await post(of_customer(f"evt_{n}", f"cus_{n}"))).status_code == 200
+        await until(lambda: is_ready(running))
+        assert f"{keys_folder}/{newest.name} is missing" in problems(running, "not sealed yet")[0]
+        shutil.copy2(newest, keys_folder)
+        assert (await post(of_customer("evt_far", "cus_far"))).status_code == 200
+    assert await edge.stored() == ["evt_0", "evt_1", "evt_2", "evt_far"] == sorted(await edge.published())
+
+
+TAMPERED = {
+    "a bit": "set_byte(wrapped, 20, get_byte(wrapped, 20) # 1)",
+    "another customer's": "(select wrapped from sealing.subject_key where customer = 'cus_other')",
+    "nothing left of it": "''::bytea",
+}
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+async def test_a_data_key_that_was_changed_seals_nothing_and_someone_is_told(
+    database: MakeDatabase, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    db = await database(SCHEMA)
+    async with edge_on(db) as edge:
+        for id, customer in (("evt_1", "cus_changed"), ("evt_2", "cus_other")):
+            assert (await edge.post(of_customer(id, customer))).status_code == 200
+        await edge.rows(
+            f"update sealing.subject_key set wrapped = {TAMPERED[how]} where customer = 'cus_changed'"
+        )
+        assert (
+            await edge.post(of_customer("evt_3", "cus_changed"))
+        ).status_code == 200  # it is in memory still
+    async with edge_on(db) as edge:
+        answer = await edge.post(of_customer("evt_4", "cus_changed"))
+        assert (answer.status_code, answer.json()) == (503, {"error": "could not be stored"})
+        assert (await edge.post(of_customer("evt_5", "cus_other"))).status_code == 200
+        assert await edge.stored() == ["evt_1", "evt_2", "evt_3", "evt_5"] == sorted(await edge.published())
+    [told] = [record for record in caplog.records if record.name == "ingest.http"]
+    assert (told.levelname, told.getMessage()) == ("ERROR", "not sealed")
+    assert told.exc_info and told.exc_info[0] is Unopenable
