@@ -94,7 +94,9 @@ async def _play(
         advance("proving", story.deliveries)
         checks = await verify.verify(connection, stack.kafka, sent.acknowledged)
         checks += await compare(connection, story.truth) if story.truth else []
-        keys = Keys(await open_.enter_async_context(await postgres.pool(site.database, size=1)), provider(site.keys))
+        keys = Keys(
+            await open_.enter_async_context(await postgres.pool(site.database, size=1)), provider(site.keys)
+        )
         end = await digest(connection, keys)
         return Result(site, checks, end, sent.deliveries, sent.retries, services.killed)
 

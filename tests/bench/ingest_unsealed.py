@@ -27,7 +27,7 @@ def unsealed(self: Row, column: str, plain: bytes) -> bytes:
     return self._head + plain
 
 
-def no_field(self: Policy, event_body: dict[str, Any], *_: object) -> bytes:
+def no_field(self: Policy, event_body: dict[str, Any], key: DataKey, row: str) -> bytes:
     return orjson.dumps(event_body)
 
 

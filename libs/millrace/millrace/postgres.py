@@ -26,14 +26,21 @@ Transaction: TypeAlias = Connection  # a connection inside `transaction`
 OWNER = "millrace_owner"
 MIGRATION_LOCK = 0x6D696C6C  # advisory lock: one migration at a time in a database
 FILE = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+CUT_OFF = (
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)  # how a lost connection shows
 
 
 async def pool(dsn: str, *, size: int = 8, timeout_seconds: float = 10.0, name: str = "millrace") -> Pool:
     """Connections for one process.
 
-    Units: `timeout_seconds` bounds connecting and every statement, so no await is without an end.
+    Units: `timeout_seconds` bounds waiting for a connection, connecting and every statement: no await is without
+    an end.
     """
-    return await _Pool(
+    made = _Pool(
         dsn,
         min_size=1,
         max_size=size,
@@ -51,14 +58,21 @@ async def pool(dsn: str, *, size: int = 8, timeout_seconds: float = 10.0, name: 
             "jit": "off",
         },
     )
+    made.patience_seconds = timeout_seconds
+    return await made
 
 
 class _Pool(asyncpg.Pool):
-    """A pool that keeps its size.
+    """A pool that keeps its size, and for whose connections nobody waits for ever.
 
     asyncpg itself aborts a connection on which it meets what it did not expect, such as the farewell of a session
     that was cut between two statements; its pool then leaves the place for one to free who never comes.
     """
+
+    patience_seconds = 10.0
+
+    def acquire(self, *, timeout: float | None = None) -> Any:
+        return super().acquire(timeout=timeout or self.patience_seconds)
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:
         with suppress(asyncpg.InterfaceError):  # it was given back when it was lost

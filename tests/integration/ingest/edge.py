@@ -40,7 +40,9 @@ AT = int(NOW.timestamp())
 SECRET, OLD_SECRET = b"whsec_new", b"whsec_old"
 ACCOUNT = "acct_1Edge"
 ENDPOINTS = {
-    "main": Endpoint("main", ACCOUNT, False, "2026-10-28.endive", (Secret("new", SECRET), Secret("old", OLD_SECRET))),
+    "main": Endpoint(
+        "main", ACCOUNT, False, "2026-10-28.endive", (Secret("new", SECRET), Secret("old", OLD_SECRET))
+    ),
     "live": Endpoint("live", "acct_1Live", True, "2026-10-28.endive", (Secret("live", b"whsec_live"),)),
 }
 

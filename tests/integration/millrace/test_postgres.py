@@ -231,3 +231,13 @@ async def test_no_statement_waits_for_ever(database: MakeDatabase) -> None:
                 await tx.execute("select pg_sleep(30)")
     finally:
         await pool.close()
+
+
+async def test_nobody_waits_for_a_connection_for_ever(database: MakeDatabase) -> None:
+    db = await database()
+    async with await postgres.pool(db.owner, size=1, timeout_seconds=0.2) as pool:
+        async with pool.acquire():
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(10):
+                    await pool.fetchval("select 1")
+        assert await pool.fetchval("select 1") == 1

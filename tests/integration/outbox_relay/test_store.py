@@ -118,7 +118,9 @@ async def test_a_packed_payload_is_read_as_it_was_and_judged_by_its_whole_size(a
         whole, large, damaged = (await source.page(Position())).rows
     assert (whole.payload, whole.size) == (b"x" * 3000, 3003)
     assert (large.payload, damaged.payload) == (None, None)
-    assert [found.reason for row in (large, damaged) if (found := plan([row], {"t": 1}, {}, 5000).refused)] == [
+    assert [
+        found.reason for row in (large, damaged) if (found := plan([row], {"t": 1}, {}, 5000).refused)
+    ] == [
         "too_large",
         "bad_payload",
     ]

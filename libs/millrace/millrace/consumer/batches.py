@@ -25,7 +25,7 @@ from millrace.consumer.store import Store
 from millrace.errors import Failure, Poison, Retryable
 from millrace.events import Event
 from millrace.events.ours import DeadLetter
-from millrace.postgres import Pool, Series, Transaction, transaction
+from millrace.postgres import CUT_OFF, Pool, Series, Transaction, transaction
 from millrace.telemetry import child_trace, describe
 
 log = logging.getLogger("millrace.consumer")
@@ -39,7 +39,6 @@ TABLES: tuple[Series, ...] = (
 _EPOCH = datetime.fromtimestamp(0, UTC)  # the time of a record that cannot be read
 BUG_TRIES = 3  # how often an exception of our own may be a passing one
 DATA_ERRORS = ("22", "23")  # SQLSTATE classes that the data is to blame for: it would fail again
-CUT_OFF = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)  # by a lost connection
 Condemned = Mapping[str, tuple[str, str]]  # place → (status, reason)
 
 

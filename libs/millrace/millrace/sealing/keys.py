@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 import asyncpg
 
 from millrace.errors import Retryable
-from millrace.postgres import Pool
+from millrace.postgres import CUT_OFF, Pool
 from millrace.sealing import metrics, store
 from millrace.sealing.box import KEY_BYTES, DataKey, IndexKey, Subject, Unopenable, joined
 from millrace.sealing.providers import Plain, Provider, Wrapped
@@ -209,7 +209,7 @@ class Gathered(Generic[K, V]):
 
 def _told(problem: BaseException) -> BaseException:
     """What those who wait are told. A message of the database's may quote a row, so it is named only."""
-    if isinstance(problem, (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncio.CancelledError)):
+    if isinstance(problem, (*CUT_OFF, asyncpg.PostgresError, asyncio.CancelledError)):
         told = Retryable(f"the data keys are out of reach: {type(problem).__name__}", after=AGAIN_SECONDS)
         told.__cause__ = problem
         return told
