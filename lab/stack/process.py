@@ -21,8 +21,15 @@ from typing import TypedDict
 
 from lab.stack import records
 
-# A Popen that is dropped warns about its running child and nobody reaps it: ours are kept by pid.
-_CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
+
+class Child(subprocess.Popen[bytes]):
+    """A server that may outlive us: no complaint about that when we end."""
+
+    def __del__(self) -> None:
+        """Popen's own would warn."""
+
+
+_CHILDREN: dict[int, Child] = {}  # by pid, for nobody else reaps them
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +86,7 @@ def launch(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        child = subprocess.Popen(
+        child = Child(
             [str(word) for word in command],
             stdin=subprocess.DEVNULL,
             stdout=output,

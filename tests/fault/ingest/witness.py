@@ -116,6 +116,7 @@ class Stripe:
     unavailable: list[Heard] = field(default_factory=list)
     waiting: deque[str] = field(default_factory=deque)
     fresh: bool = True
+    turn: bool = False
     stopped: bool = False
 
     @asynccontextmanager
@@ -154,8 +155,9 @@ class Stripe:
         await line.close()
 
     def _next(self) -> str | None:
-        """What waits longest to be sent again, or something new."""
-        if self.waiting and (not self.fresh or len(self.sent) % 2):
+        """What waits longest to be sent again and something new, in turns: what is refused for ever starves nobody."""
+        self.turn = not self.turn
+        if self.waiting and (not self.fresh or self.turn):
             return self.waiting.popleft()
         return self.event() if self.fresh else None
 
