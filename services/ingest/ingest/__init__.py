@@ -5,6 +5,6 @@
 - Nothing in a body is believed, parsed or looked at before the signature over its raw bytes is good.
 - What Stripe signed is kept byte for byte, but for card numbers; an unknown type or version is kept and published
   like the rest.
-- Nothing personal rests or leaves in the clear: it is sealed under a key of its customer's, which can be destroyed (I8).
+- Nothing personal rests or leaves in the clear: it is sealed under its customer's key, which can be destroyed (I8).
 - No input is answered with a redirect or with 500.
 """
