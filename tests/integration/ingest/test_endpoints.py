@@ -169,7 +169,9 @@ async def test_an_end_comes_without_anybody_doing_anything(site: Site) -> None:
 
     await until(refused_after_its_end)
     assert 200 in {status for at, status in answers if at < ends}
-    assert {status for at, status in answers if at > ends + timedelta(seconds=1.5)} == {400}  # `now` in whole seconds
+    assert {status for at, status in answers if at > ends + timedelta(seconds=1.5)} == {
+        400
+    }  # `now` in whole seconds
 
 
 # --- what the operator is told ---
