@@ -73,11 +73,12 @@ def passed(watch: Stopwatch, policy: Policy, raw: bytes) -> store.Row:
     payload = watch("sealing the fields, JSON written", policy.seal, arrival.body, KEY, place.row)
     packed = watch("compression, what is stored", compress, raw)
     watch("sealing, the bytes", KEY.seal, place, packed)
-    watch("compression, what is published", compress, payload)
+    watch("compression, what is published", pack, payload)
     return row
 
 
 compress = zstandard.ZstdCompressor(level=store.LEVEL, write_checksum=True).compress
+pack = zstandard.ZstdCompressor(level=store.PACKING_LEVEL).compress
 
 
 async def storing(db: Database, rows: Sequence[store.Row]) -> float:

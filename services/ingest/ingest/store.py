@@ -21,9 +21,13 @@ from millrace.sealing.store import index
 SCHEMA = Schema("ingest", (outbox.WRITES, SEALS, Series("ingest", "ingest.migrations")))
 
 LEVEL = 1  # zstd: 3 saves 4 % of the bytes for 60 % more time, which is spent before the answer
+PACKING_LEVEL = (
+    -1
+)  # of what waits in the outbox only: a quarter more bytes, a tenth less CPU for the whole request
 RAW_BYTES_MAX = 64 * 2**20  # no body is larger; a damaged frame must not claim to be
 
 _compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
+_packer = zstandard.ZstdCompressor(level=PACKING_LEVEL)
 _decompressor = zstandard.ZstdDecompressor()
 
 
@@ -87,7 +91,7 @@ def row(arrival: Arrival, key: DataKey, policy: Policy, entries: tuple[Entry, ..
         topic=topic_of(type_),
         key=event.key,
         headers=orjson.dumps(headers(event)).decode(),
-        payload=_compressor.compress(payload),
+        payload=_packer.compress(payload),
         unpacked=len(payload),
         entries=entries,
     )
