@@ -61,10 +61,22 @@ async def write(stack: Stack, value: str) -> None:
 
 
 async def make_topic(stack: Stack) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
-    await admin.start()
-    await admin.create_topics([NewTopic("written", 1, stack.brokers)])  # says so when it is there already
-    await admin.close()
+    """Asked again while the one to ask is a broker that has died: the others notice within their session."""
+    async with asyncio.timeout(60):
+        while not await topic_made(stack):  # noqa: ASYNC110 a broker that is dead tells nobody
+            await asyncio.sleep(0.1)
+
+
+async def topic_made(stack: Stack) -> bool:
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka, request_timeout_ms=4000)
+    try:
+        await admin.start()
+        await admin.create_topics([NewTopic("written", 1, stack.brokers)])  # says so when it is there already
+    except TimeoutError:
+        return False
+    finally:
+        await admin.close()
+    return True
 
 
 async def read(stack: Stack) -> tuple[list[str], list[str]]:
