@@ -7,21 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import orjson
 
 from millrace.events import Event, headers
-from millrace.postgres import Schema, Series, Transaction
+from millrace.events.keys import key_hash
+from millrace.postgres import Connection, Schema, Series, Transaction
 
 SCHEMA = Schema("outbox", (Series("outbox", "millrace.migrations.outbox"),))  # one in each database
 WRITES = Series("writes_outbox", "millrace.migrations.writes_outbox")  # in every schema whose role publishes
+DAYS_AHEAD = 7  # so long writers go on when nobody makes days any more
 
 INSERT = """
 -- One row an event, in the order given: ids grow with it.
-insert into outbox.event (topic, key, headers, payload)
-select topic, key, headers, payload
-  from unnest($1::text[], $2::text[], $3::jsonb[], $4::bytea[])
-       with ordinality as row (topic, key, headers, payload, place)
+insert into outbox.event (topic, key, hash, headers, payload)
+select topic, key, hash, headers, payload
+  from unnest($1::text[], $2::text[], $3::int[], $4::jsonb[], $5::bytea[])
+       with ordinality as row (topic, key, hash, headers, payload, place)
  order by place
 """
 
@@ -47,6 +50,22 @@ async def publish(tx: Transaction, messages: Sequence[Message]) -> None:
         INSERT,
         [m.topic for m in messages],
         [e.key for e in events],
+        [key_hash(e.key) for e in events],
         [headers(e) for e in events],
         [orjson.dumps(e.data) for e in events],
     )
+
+
+MAKE_DAYS = """
+-- The tables of yesterday, today and the next days, as far as they are missing.
+select outbox.make_days($1)
+"""
+
+
+async def make_days(connection: Connection, ahead: int = DAYS_AHEAD) -> list[date]:
+    """Make the days that rows will be written in; returns those that were missing. Waits for no writer.
+
+    Writes: tables, owned by the schema's owner. Every role that writes or reads the outbox may.
+    Replay: makes none.
+    """
+    return [row[0] for row in await connection.fetch(MAKE_DAYS, ahead)]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 import asyncpg
 
 from ingest import archive, metrics, store
+from millrace import outbox
 from millrace.clock import Clock
 from millrace.errors import Retryable
 from millrace.postgres import Connection, Pool
@@ -263,7 +264,11 @@ def _named(problem: Exception, **more: object) -> dict[str, object]:
 
 
 class Partitions:
-    """Makes the partitions of the months to come, long before an event arrives in them."""
+    """Makes the log's months and the outbox's days to come, long before an event arrives in them.
+
+    A month that is missing is no loss, for there is a default one. A day that is missing is: every row is refused.
+    So whoever writes makes days, and not the relay alone, which may be away.
+    """
 
     name = "partitions"
 
@@ -271,7 +276,7 @@ class Partitions:
         self.pool, self.clock = pool, clock
 
     def ready(self) -> str:
-        return ""  # a month without a partition goes to the default one
+        return ""  # what is missing shows where events are stored
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -285,5 +290,7 @@ class Partitions:
 
     async def make(self) -> None:
         async with self.pool.acquire() as connection:
+            for day in await outbox.make_days(cast(Connection, connection)):
+                log.info("day of the outbox made", extra={"day": str(day)})
             for month in await archive.make_partitions(cast(Connection, connection), self.clock.now()):
                 log.info("partition made", extra={"month": month})

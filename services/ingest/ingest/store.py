@@ -14,6 +14,7 @@ from ingest.domain.routing import topic_of
 from millrace import outbox
 from millrace.errors import Retryable
 from millrace.events import STRIPE, headers
+from millrace.events.keys import key_hash
 from millrace.postgres import Connection, Schema, Series
 from millrace.sealing import SEALS, DataKey, Place, Policy
 from millrace.sealing.store import index
@@ -54,6 +55,7 @@ class Row(NamedTuple):
     cards: int
     topic: str
     key: str
+    hash: int  # of the key
     headers: str
     payload: bytes  # packed
     unpacked: int
@@ -90,6 +92,7 @@ def row(arrival: Arrival, key: DataKey, policy: Policy, entries: tuple[Entry, ..
         cards=arrival.cards,
         topic=topic_of(type_),
         key=event.key,
+        hash=key_hash(event.key),
         headers=orjson.dumps(headers(event)).decode(),
         payload=_packer.compress(payload),
         unpacked=len(payload),
@@ -117,12 +120,12 @@ with arriving as (
     select *
       from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::boolean[],
                   $7::text[], $8::text[], $9::timestamptz[], $10::text[], $11::bytea[], $12::text[],
-                  $13::text[], $14::text[], $15::int[], $16::text[], $17::text[], $18::text[], $19::bytea[],
-                  $20::int[])
+                  $13::text[], $14::text[], $15::int[], $16::text[], $17::text[], $18::int[], $19::text[],
+                  $20::bytea[], $21::int[])
            with ordinality
            as arriving (account, id, type, created, api_version, livemode, object_id,
                         customer, received_at, source, raw, signature,
-                        endpoint, secret, cards, topic, key, headers, payload, unpacked, place)
+                        endpoint, secret, cards, topic, key, hash, headers, payload, unpacked, place)
 ), fresh as (
     insert into ingest.event_id (account, id, received_at)
     select account, id, received_at from arriving order by account, id
@@ -135,8 +138,8 @@ with arriving as (
            received_at, source, raw, signature, endpoint, secret, cards
       from arriving join fresh using (account, id)
 ), published as (
-    insert into outbox.event (topic, key, headers, payload, unpacked)
-    select topic, key, headers::jsonb, payload, unpacked
+    insert into outbox.event (topic, key, hash, headers, payload, unpacked)
+    select topic, key, hash, headers::jsonb, payload, unpacked
       from arriving join fresh using (account, id)
      order by place
 )

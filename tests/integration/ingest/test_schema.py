@@ -107,6 +107,20 @@ async def test_months_are_made_ahead_once_and_events_go_to_theirs(edge: Edge) ->
     assert await edge.rows("select from ingest.event_2026_11") != []
 
 
+async def test_without_a_day_in_the_outbox_senders_come_again_until_it_is_made(edge: Edge) -> None:
+    """As when the database's clock is two weeks ahead: nothing is stored, nothing is acknowledged."""
+    [day] = await edge.rows("select to_char(now() at time zone 'UTC', '\"outbox.event_\"YYYYMMDD') as name")
+    await edge.rows(f"drop table {day['name']}")
+    assert (await edge.post(body_of())).status_code == 503
+    assert await edge.stored() == []
+    async with await postgres.pool(edge.db.dsn(SCHEMA), size=1) as pool:
+        await Partitions(
+            pool, FrozenClock(NOW)
+        ).make()  # every ten minutes; or `millrace relay partitions make`
+    assert (await edge.post(body_of())).status_code == 200
+    assert await edge.rows(f"select from {day['name']}") != []
+
+
 async def test_a_month_that_nobody_prepared_goes_to_the_default_and_stays_there(edge: Edge) -> None:
     assert (await edge.post(body_of())).status_code == 200
     assert len(await edge.rows("select from ingest.event_default")) == 1

@@ -141,7 +141,17 @@ async def test_a_service_may_ask_with_its_own_role(database: MakeDatabase, files
 
 GRANTED = """
 select table_schema || '.' || table_name, string_agg(lower(privilege_type), ' ' order by privilege_type)
-  from information_schema.role_table_grants where grantee = $1 group by 1 order by 1
+  from information_schema.role_table_grants where grantee = $1 group by 1
+ union all
+select attrelid::regclass || ' (' || string_agg(attname, ' ' order by attnum) || ')', lower(privilege_type)
+  from pg_attribute, aclexplode(attacl) where grantee = $1::regrole group by attrelid, privilege_type
+ union all
+select oid::regclass::text, lower(privilege_type)
+  from pg_class, aclexplode(relacl) where relkind = 'S' and grantee = $1::regrole
+ union all
+select oid::regprocedure::text, lower(privilege_type)
+  from pg_proc, aclexplode(proacl) where grantee = $1::regrole
+ order by 1
 """
 
 
@@ -160,7 +170,10 @@ async def test_a_role_has_what_its_migrations_grant_and_owns_nothing(
     assert granted == [
         ("mill.migration", "select"),
         ("mill.turn", "insert select"),
-        ("outbox.event", "insert"),
+        ("outbox.claimed(uuid)", "execute"),
+        ("outbox.event (topic key hash headers payload unpacked)", "insert"),
+        ("outbox.event_id", "usage"),
+        ("outbox.make_days(integer)", "execute"),
     ]
     assert [row[0] for row in owners] == [OWNER]
 
