@@ -88,6 +88,9 @@ def _place(record: logging.LogRecord) -> str:
     return f"{record.name}:{record.lineno}"
 
 
+CHATTY = ("aiokafka", "confluent")  # Kafka's clients: in an outage, hundreds of lines a second
+
+
 class Sparing(logging.Filter):
     """Lets so many lines of a kind through in a period; the next one says how many were kept back.
 
@@ -117,6 +120,6 @@ def logs(service: str, level: str = "INFO") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(service))
     sparing = Sparing()
-    handler.addFilter(lambda record: not record.name.startswith("aiokafka") or sparing.filter(record))
+    handler.addFilter(lambda record: not record.name.startswith(CHATTY) or sparing.filter(record))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)

@@ -39,6 +39,7 @@ DUNNING_CHANGED = "dunning.changed"
 DUNNING_TIMERS = "dunning.timers"
 REFRESH_REQUESTED = "millrace.refresh"
 RELAY_CURSOR = "millrace.relay.cursor"
+RELAY_HEARTBEAT = "millrace.relay.heartbeat"
 
 
 def dead_letter(consumer: str) -> str:
@@ -58,8 +59,9 @@ TOPICS: tuple[Topic, ...] = (
     Topic(DUNNING_TIMERS, "timers that have fired"),
     Topic(REFRESH_REQUESTED, "objects whose state an event left in doubt"),
     Topic(RELAY_CURSOR, "how far the relay has published", policy="compact", partitions=1),
+    Topic(RELAY_HEARTBEAT, "rows that measure the relay's whole way", retention_days=1),
     *(
         Topic(dead_letter(consumer), f"events that {consumer} parked", retention_days=90)
-        for consumer in ("entitlement", "ledger", "dunning")
+        for consumer in ("entitlement", "ledger", "dunning", "outbox-relay")
     ),
 )

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import asyncpg
 import orjson
@@ -35,7 +36,7 @@ class Harness:
         self.stack, self.db, self.topic, self.pool = stack, db, topic, pool
 
     def consumer(
-        self, made: Fold[Tally, None] | None = None, *, instance: str = "0", **settings: int
+        self, made: Fold[Tally, None] | None = None, *, instance: str = "0", **settings: Any
     ) -> Consumer:
         consumer = Consumer(
             made or fold(),

@@ -10,7 +10,7 @@ from millrace.topics import TOPICS, dead_letter
 
 def test_every_name_that_code_may_use_is_a_topic_with_a_policy() -> None:
     constants = {value for name, value in vars(topics).items() if name.isupper() and isinstance(value, str)}
-    letters = {dead_letter(consumer) for consumer in ("entitlement", "ledger", "dunning")}
+    letters = {dead_letter(consumer) for consumer in ("entitlement", "ledger", "dunning", "outbox-relay")}
     assert [t.name for t in TOPICS] == list(dict.fromkeys(t.name for t in TOPICS))
     assert {t.name for t in TOPICS} == constants | letters
 

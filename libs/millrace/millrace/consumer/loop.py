@@ -11,17 +11,18 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, NoOffsetForPartitionError
 
+from millrace.claims import Claims
 from millrace.consumer import metrics
 from millrace.consumer.batches import Batches, Report
 from millrace.consumer.decision import Each, Fold
 from millrace.consumer.record import Record, read
-from millrace.errors import Failure, Retryable
+from millrace.errors import Failure, Poison, Retryable
 from millrace.postgres import Pool
 
 log = logging.getLogger("millrace.consumer")
@@ -30,6 +31,7 @@ SESSION_SECONDS = 45  # a restart within it moves no partition
 POLL_SECONDS = 0.2  # how long one fetch may wait for records
 RETRY_SECONDS_MAX = 30.0
 CLOSE_SECONDS = 5.0  # for leaving Kafka; the pod's grace is longer than two of them
+CLAIMED_BYTES = 32 << 20  # of payloads fetched from an outbox; above it, a transaction takes no more records
 STALLED_SECONDS = 30.0  # without a turn of the loop, the consumer is not ready
 REJOINS_MAX, REJOINS_SECONDS = 12, 60.0  # more than that: another member has our instance id
 
@@ -48,6 +50,7 @@ class SeatTaken(Failure):
 class Consumer:
     """Feeds a fold, or a handler an event, from Kafka; a part of a service.
 
+    `claims` leads to outboxes in other databases, by their names: for payloads that are too large for Kafka.
     Units:  `batch_max` records a transaction; `dead_letters_max` poisonous among the last `dead_letters_of`.
     Raises: DeadLetterLimit, SeatTaken, OffsetOutOfRangeError (retention passed us by): the process must end.
     Replay: from any offset; what was applied before changes nothing.
@@ -64,11 +67,13 @@ class Consumer:
         batch_max: int = 500,
         dead_letters_max: int = 100,
         dead_letters_of: int = 1000,
+        claims: Mapping[str, Pool | str] | None = None,
     ) -> None:
         self.name = consumer.name
         self.batches = Batches(pool, consumer, chain=f"{consumer.name}-{instance}")
         self.topics, self.kafka, self.instance, self.batch_max = list(topics), kafka, instance, batch_max
         self.limit = Limit(dead_letters_max, dead_letters_of)
+        self.claims = Claims({"main": pool, **(claims or {})})
         self.turned = 0.0
         self._resting: dict[TopicPartition, _Rest] = {}
         self._rejoins: deque[float] = deque()
@@ -92,6 +97,7 @@ class Consumer:
                 await self._turn(kafka, stop)
         finally:
             await _closed(kafka)
+            await self.claims.close()
 
     def _client(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -164,7 +170,9 @@ class Consumer:
     async def _together(self, fetched: Fetched) -> dict[TopicPartition, int]:
         began = time.perf_counter()
         records = [record for of_partition in fetched.values() for record in of_partition]
-        report = await self.batches.apply([_record(r) for r in records])
+        report = Report()
+        async for part in self._whole(records):
+            report += await self.batches.apply(part)
         for tp in fetched:
             self._resting.pop(tp, None)
         metrics.observe(self.name, report, time.perf_counter() - began)
@@ -172,6 +180,33 @@ class Consumer:
         metrics.LAG_SECONDS.labels(self.name).set(max(0.0, time.time() - oldest))
         self.limit.count(len(records), report)
         return {tp: of_partition[-1].offset + 1 for tp, of_partition in fetched.items()}
+
+    async def _whole(self, found: Sequence[ConsumerRecord]) -> AsyncIterator[list[Record]]:
+        """Records with their payloads, as many at a time as may be in memory. What is before one that is out of
+        reach is given out first."""
+        records: list[Record] = []
+        held = 0
+        for r in found:
+            try:
+                records.append(await self._record(r))
+            except Retryable:
+                if records:
+                    yield records
+                raise
+            held += len(records[-1].value or b"") if records[-1].value is not r.value else 0
+            if held > CLAIMED_BYTES:
+                yield records
+                records, held = [], 0
+        if records:
+            yield records
+
+    async def _record(self, r: ConsumerRecord) -> Record:
+        try:
+            headers, value = await self.claims.whole(r.headers, r.value)
+        except Poison as poison:
+            named = {name: raw for name, raw in r.headers if raw is not None}
+            return Record(r.topic, r.partition, r.offset, r.key, named, r.value, None, str(poison))
+        return read(r.topic, r.partition, r.offset, r.key, headers, value)
 
     def _rest(self, kafka: AIOKafkaConsumer, tp: TopicPartition, offset: int, problem: Retryable) -> None:
         """Pause one partition, longer each time, and read the batch again from its start."""
@@ -265,10 +300,6 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka c
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         self.consumer.joined()
-
-
-def _record(found: ConsumerRecord) -> Record:
-    return read(found.topic, found.partition, found.offset, found.key, found.headers, found.value)
 
 
 async def _started(kafka: AIOKafkaConsumer, stop: asyncio.Event) -> None:

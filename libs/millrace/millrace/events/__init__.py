@@ -16,6 +16,8 @@ from typing import Any
 import orjson
 
 from millrace.errors import Poison
+from millrace.events.dataref import HEADER as DATAREF
+from millrace.events.dataref import claimed
 
 STRIPE = "stripe."  # the prefix of `type` for everything Stripe sent
 
@@ -66,6 +68,10 @@ def headers(event: Event) -> dict[str, str]:
 
 def decode(key: bytes | None, received: Mapping[str, bytes], value: bytes | None) -> Event:
     """The event in a Kafka record. Raises Poison, naming the header or field that is wrong."""
+    if claimed(received):
+        raise Poison(
+            f"the payload is elsewhere: read the record with millrace.claims, which fetches {DATAREF}"
+        )
     text = {name: _text(name, received.get(name)) for name in HEADERS}
     if key is None or value is None:
         raise Poison(f"record has no {'key' if key is None else 'value'}")

@@ -11,6 +11,7 @@ from millrace.events.ours import (
     EntitlementChanged,
     EntitlementState,
     LedgerPosted,
+    OutboxParked,
     Payload,
     RefreshRequested,
 )
@@ -109,5 +110,17 @@ EXAMPLES: tuple[Payload, ...] = (
         partition=3,
         offset=1042,
         record_key=f"{ACCOUNT}/{CUSTOMER}",
+    ),
+    OutboxParked(
+        account=ACCOUNT,
+        customer=CUSTOMER,
+        outbox="main@0",
+        row_id=48_211,
+        topic="stripe.billing",
+        record_key=f"{ACCOUNT}/{CUSTOMER}",
+        reason="too_large",
+        detail="it is larger than one Kafka record may be",
+        behind=False,
+        bytes=71_303_168,
     ),
 )

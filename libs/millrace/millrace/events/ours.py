@@ -180,6 +180,26 @@ class DeadLetter(Payload):
         return self.event_id or f"{self.topic}/{self.partition}/{self.offset}"
 
 
+class OutboxParked(Payload):
+    """An outbox row could not be published and was parked; it stays in the outbox's database."""
+
+    TYPE: ClassVar[str] = "millrace.outbox.parked"
+    TOPIC: ClassVar[str] = topics.dead_letter("outbox-relay")
+
+    outbox: str  # <lane>@<generation>
+    row_id: int
+    topic: str  # where it was to go
+    record_key: str
+    reason: str  # a word: too_large, bad_headers, …
+    detail: str
+    behind: bool  # it was fit to go, and waits for an earlier row of its key
+    bytes: int  # of key, headers and payload
+
+    @property
+    def subject(self) -> str:
+        return f"{self.topic}/{self.row_id}"
+
+
 PAYLOADS: tuple[type[Payload], ...] = (
     DunningChanged,
     DunningTimerDue,
@@ -188,5 +208,6 @@ PAYLOADS: tuple[type[Payload], ...] = (
     LedgerPosted,
     RefreshRequested,
     DeadLetter,
+    OutboxParked,
 )
 VERSIONS: dict[str, frozenset[str]] = {p.TYPE: frozenset({p.schema_id()}) for p in PAYLOADS}
