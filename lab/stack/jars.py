@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -32,11 +33,11 @@ class Jars:
 
 
 def jars(say: Callable[[str], None], *, cache: Path = CACHE, pom: Path = POM) -> Jars:
-    """The jars of the version that the pom names, fetched when they are not in the cache.
+    """The jars of the version that LAB_KAFKA_VERSION or else the pom names, fetched when they are not in the cache.
 
     Writes: the cache folder and Maven's own. Raises: MissingPiece, StackError.
     """
-    version = _version(pom)
+    version = os.environ.get("LAB_KAFKA_VERSION") or _version(pom)
     found = Jars(cache / f"kafka-{version}", version)
     if not _complete(found, pom):
         with records.locked(cache / "lock"):  # two stacks of one checkout fetch once
@@ -68,7 +69,7 @@ def _fetch(jars: Jars, pom: Path, say: Callable[[str], None]) -> None:
     shutil.rmtree(jars.folder, ignore_errors=True)
     goal = ["dependency:copy-dependencies", f"-DoutputDirectory={jars.folder}"]
     done = subprocess.run(
-        [maven, "--quiet", "--batch-mode", f"--file={pom}", *goal],
+        [maven, "--quiet", "--batch-mode", f"--file={pom}", f"-Dkafka.version={jars.version}", *goal],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

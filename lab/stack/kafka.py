@@ -10,7 +10,7 @@ import functools
 import os
 import shutil
 import subprocess
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
@@ -53,6 +53,7 @@ class Ports:
 
     clients: int
     controller: int
+    advertised: int = 0  # where clients are told to go; 0: to `clients`. A test may stand a proxy there
 
 
 def properties(node: int, every: list[Ports], data: Path) -> dict[str, object]:
@@ -66,7 +67,7 @@ def properties(node: int, every: list[Ports], data: Path) -> dict[str, object]:
             f"{i}@{LOOPBACK}:{each.controller}" for i, each in enumerate(every, start=1)
         ),
         "listeners": f"PLAINTEXT://{LOOPBACK}:{ports.clients},CONTROLLER://{LOOPBACK}:{ports.controller}",
-        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{ports.clients}",
+        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{ports.advertised or ports.clients}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": data,
@@ -281,7 +282,8 @@ class Cluster:
         """Somebody else took a port while the whole cluster was down: choose again, keep the data."""
         if any(broker.running() for broker in self.brokers):
             return
-        if all(wire.is_free(port) for broker in self.brokers for port in astuple(broker.ports)):
+        ours = [port for each in self.brokers for port in (each.ports.clients, each.ports.controller)]
+        if all(wire.is_free(port) for port in ours):
             return
         for broker, ports in zip(self.brokers, _free_ports(len(self.brokers)), strict=True):
             broker.ports = ports

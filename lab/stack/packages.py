@@ -33,6 +33,8 @@ class Package:
 
 JAVA = Package("Java 17 or newer", "default-jre-headless", "java-21-openjdk-headless", "openjdk")
 MAVEN = Package("Maven", "maven", "maven", "maven")
+COMPILER = Package("A C compiler", "gcc", "gcc", "gcc")
+SPIN = Package("The model checker Spin", "spin", "spin", "spin")
 POSTGRES = Package("PostgreSQL 15 or newer", "postgresql", "postgresql-server", "postgresql@17")
 
 

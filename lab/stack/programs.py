@@ -53,7 +53,12 @@ def java(say: Say) -> Path:
 
 def maven(say: Say) -> Path:
     """Raises: MissingPiece."""
-    return _found(_maven, packages.MAVEN, say)
+    return _found(_first("mvn"), packages.MAVEN, say)
+
+
+def spin(say: Say) -> tuple[Path, Path]:
+    """The model checker, and the C compiler for what it writes. Raises: MissingPiece."""
+    return _found(_first("spin"), packages.SPIN, say), _found(_first("gcc", "cc"), packages.COMPILER, say)
 
 
 def postgres(say: Say) -> Postgres:
@@ -89,9 +94,9 @@ def java_major(words: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _maven() -> Path | None:
-    path = shutil.which("mvn")
-    return Path(path) if path else None
+def _first(*names: str) -> Callable[[], Path | None]:
+    """A look for the first of these programs on the path."""
+    return lambda: next((Path(path) for name in names if (path := shutil.which(name))), None)
 
 
 def system_postgres() -> list[Postgres]:

@@ -18,15 +18,14 @@ from dunning import commands as dunning
 from entitlement import commands as entitlement
 from ingest import commands as ingest
 from ledger import commands as ledger
-from millrace import postgres
+from millrace import outbox, postgres
 from millrace.clock import clock
 from millrace.errors import Misconfigured
-from operations import endpoints, erase, events, flow, importing, kafka, keys, running, send, show
+from operations import endpoints, erase, events, flow, importing, kafka, keys, relay, running, send, show
 from operations import verify as proof
 from operations.running import DRIFT, Json
 from operations.services import SCHEMAS
 from operations.settings import Settings
-from outbox_relay import commands as relay
 
 
 def commands(app: typer.Typer) -> None:
@@ -37,6 +36,7 @@ def commands(app: typer.Typer) -> None:
     app.add_typer(events.app)
     app.command("import")(importing.import_)
     app.add_typer(keys.app)
+    app.add_typer(relay.app)
     app.command()(erase.erase)
 
 
@@ -45,7 +45,7 @@ def migrate(
     replication: Annotated[int, typer.Option(help="Copies of a new topic: 3 in production.")] = 3,
     json: Json = False,
 ) -> None:
-    """Bring every schema up to date and make the missing topics. Run it before a release; safe to repeat.
+    """Bring every schema up to date; make the missing topics and days of the outbox. Before a release; safe to repeat.
 
     Example: millrace migrate --partitions 6 --replication 1
     """
@@ -54,14 +54,19 @@ def migrate(
     async def run() -> dict[str, list[str]]:
         dsn = settings.database.get_secret_value()
         applied = [name for schema in SCHEMAS for name in await postgres.migrate(dsn, schema)]
+        async with running.connection(settings) as connection:
+            days = [str(day) for day in await outbox.make_days(connection)]
         made = await kafka.create_topics(settings.kafka, partitions=partitions, replication=replication)
-        return {"migrations": applied, "topics": made}
+        return {"migrations": applied, "topics": made, "days": days}
 
     done = running.run(run())
     if json:
         show.as_json(done)
     else:
-        for name in [*done["migrations"], *(f"topic {t}" for t in done["topics"])] or ["nothing to do"]:
+        days = [f"outbox's day {day}" for day in done["days"]]
+        for name in [*done["migrations"], *days, *(f"topic {t}" for t in done["topics"])] or [
+            "nothing to do"
+        ]:
             show.console.print(name)
 
 
@@ -109,8 +114,7 @@ def status(json: Json = False) -> None:
 
     async def run() -> dict[str, Any]:
         async with running.connection(settings) as connection:
-            cursor = await relay.position(settings.kafka)
-            unpublished, oldest = await relay.unpublished(connection, cursor)
+            unpublished, oldest = await flow.unpublished(connection, settings)
             return {
                 "stored": await ingest.stored(connection),
                 "unpublished": {"rows": unpublished, "oldest": oldest},

@@ -10,7 +10,9 @@ from typing import Any
 
 from dunning import commands as dunning
 from millrace.postgres import Connection
+from millrace.topics import RELAY_CURSOR
 from operations.services import CONSUMERS, Consumer
+from operations.settings import Settings
 from outbox_relay import commands as relay
 
 LAST = """
@@ -19,13 +21,15 @@ select coalesce(max(id), 0) from outbox.event
 """
 
 OPEN = """
--- Outbox rows after $1 that a consumer of these topics has not met yet, and since when.
+-- Outbox rows after $1 that a consumer of these topics has not met yet, and since when. What stands in quarantine
+-- is not on its way to anybody.
 select count(*) as events, min(o.created_at) as oldest
   from outbox.event o
  where o.id > $1
    and o.topic = any($2::text[])
    and not exists (select from {schema}.processed_events p
                     where p.source = o.headers->>'ce_source' and p.event_id = o.headers->>'ce_id')
+   and not exists (select from outbox.quarantine q where q.id = o.id and q.status <> 'published')
 """
 
 OUTCOMES = """
@@ -108,12 +112,20 @@ class Quiet:
         return int(row["events"]) if row else 0
 
 
-async def published(connection: Connection, kafka: str, *, deadline_seconds: float = 60.0) -> None:
+async def unpublished(connection: Connection, settings: Settings) -> tuple[int, datetime | None]:
+    """How many committed rows no lane has published yet, and since when the oldest waits."""
+    waiting = await relay.lag(connection, settings.kafka, settings.relay_lanes, settings.relay_cursor_topic)
+    return sum(it.rows for it in waiting), min((it.since for it in waiting), default=None)
+
+
+async def published(
+    connection: Connection,
+    kafka: str,
+    *,
+    lanes: Sequence[relay.Lane] = relay.lanes("main", 1),
+    cursor_topic: str = RELAY_CURSOR,
+    deadline_seconds: float = 60.0,
+) -> None:
     """Return when every committed row is published. Raises TimeoutError, saying how many are not."""
-    left = 0
-    try:
-        async with asyncio.timeout(deadline_seconds):
-            while left := (await relay.unpublished(connection, await relay.position(kafka)))[0]:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise TimeoutError(f"{left} rows are not published after {deadline_seconds:.0f} s") from None
+    if left := await relay.drained(connection, kafka, lanes, cursor_topic, deadline_seconds=deadline_seconds):
+        raise TimeoutError(f"{left} rows are not published after {deadline_seconds:.0f} s")

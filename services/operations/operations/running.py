@@ -10,7 +10,7 @@ import asyncio
 import getpass
 import os
 import re
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
@@ -79,12 +79,19 @@ async def audited(
     tx: postgres.Transaction, settings: Settings, action: str, subject: str, reason: str
 ) -> None:
     """Write down what an operator does and why. Writes: one row of sealing.audit, in the operator's own chain."""
-    who = _operator()
-    entry = audit.Entry(clock(settings.clock).now(), who, action, subject, "", reason)
-    await audit.append(tx, sealing.SCHEMA.name, f"operator:{who}", [entry])
+    await audited_each(tx, settings, action, [subject], reason)
 
 
-def _operator() -> str:
+async def audited_each(
+    tx: postgres.Transaction, settings: Settings, action: str, subjects: Iterable[str], reason: str
+) -> None:
+    """The same for many things alike. Writes: a row each."""
+    who, now = operator(), clock(settings.clock).now()
+    entries = [audit.Entry(now, who, action, subject, "", reason) for subject in subjects]
+    await audit.append(tx, sealing.SCHEMA.name, f"operator:{who}", entries)
+
+
+def operator() -> str:
     """Who runs the command, as far as the machine knows."""
     try:
         return getpass.getuser()

@@ -9,6 +9,8 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from millrace.errors import Misconfigured
+from millrace.topics import RELAY_CURSOR
+from outbox_relay.commands import Lane, lanes
 
 ENV_FILE = Path(".millrace/env")  # written by the demo, so that its data can be looked at afterwards
 
@@ -22,6 +24,13 @@ class Settings(BaseSettings):
 
     database: SecretStr = Field(description="DSN of a role that owns or may read every service's schema")
     kafka: str = Field(default="127.0.0.1:9092", description="bootstrap servers, host:port[,host:port]")
+    relay_shards: int = Field(
+        default=1, gt=0, description="how many lanes the relay is divided into: its own RELAY_SHARDS"
+    )
+    relay_cursor_topic: str = Field(
+        default=RELAY_CURSOR,
+        description="what the relay's cursor topics are named after: its RELAY_CURSOR_TOPIC",
+    )
     clock: str = Field(default="system", description="'system' or 'file:PATH', the clock the services use")
     webhook: str = Field(
         default="http://127.0.0.1:8080/webhooks/stripe/main", description="where `send` delivers to"
@@ -33,6 +42,11 @@ class Settings(BaseSettings):
     sealing: Path = Field(
         default=Path("schemas/sealing.yaml"), description="the policy of personal fields, for `import`"
     )
+
+    @property
+    def relay_lanes(self) -> tuple[Lane, ...]:
+        """The lanes of the one outbox that the commands look at; the relay calls it main."""
+        return lanes("main", self.relay_shards)
 
     @classmethod
     def read(cls) -> Self:

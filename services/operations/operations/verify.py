@@ -14,12 +14,17 @@ from ingest import commands as ingest
 from ledger import commands as ledger
 from millrace import audit
 from millrace.postgres import Connection
+from millrace.topics import RELAY_HEARTBEAT
 from operations.services import CONSUMERS, SCHEMAS, Consumer
 from outbox_relay import commands as relay
 
 OUTBOX = """
--- What was to be published, by topic.
-select topic, headers->>'ce_source' as source, headers->>'ce_id' as id, id as row from outbox.event
+-- What was to be published, by topic, and whether it stands in quarantine instead. Heartbeats are no news.
+select event.topic, event.headers->>'ce_source' as source, event.headers->>'ce_id' as id,
+       exists (select from outbox.quarantine parked
+                where parked.id = event.id and parked.status <> 'published') as parked
+  from outbox.event
+ where event.topic <> $1
 """
 
 MET = """
@@ -55,14 +60,16 @@ async def verify(
 ) -> list[Check]:
     """Every check. Reads everything; writes nothing that stays."""
     stored = await ingest.event_ids(connection)
-    rows = [(r["topic"], (r["source"], r["id"])) for r in await connection.fetch(OUTBOX)]
+    found = await connection.fetch(OUTBOX, RELAY_HEARTBEAT)
+    rows = [(r["topic"], (r["source"], r["id"])) for r in found]
+    sent = [(r["topic"], (r["source"], r["id"])) for r in found if not r["parked"]]
     checks = []
     if acknowledged is not None:
         checks.append(_same("acknowledged = stored", set(acknowledged), {e.id for e in stored}))
     checks.append(_outboxed(stored, rows))
-    checks += _published(rows, await relay.published(kafka, connection))
+    checks += _published(sent, await relay.published(kafka, connection))
     for consumer in CONSUMERS:
-        checks += await _applied(connection, consumer, rows)
+        checks += await _applied(connection, consumer, sent)
     checks += await _books(connection)
     checks.append(await _chains(connection))
     return checks
@@ -102,6 +109,11 @@ def _published(rows: list[tuple[str, Name]], found: dict[str, Any]) -> list[Chec
             f"{found['rows']:,} rows on {len(records)} topics"
             if exact
             else f"(rows, records) {differ}; {found['missing']} missing, {found['strange']} of no row",
+        ),
+        Check(
+            "no row waits in quarantine",
+            not found["parked"],
+            f"{found['parked']:,} rows in quarantine, {found['replays']:,} records were published again by an operator",
         ),
         Check(
             "published once", not found["duplicates"], f"{found['duplicates']} duplicates for read_committed"

@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 
 import orjson
 
+from outbox_relay.domain.lane import Lane, lanes
+
 FIRST_XID = 3  # Postgres never gives a transaction a lower one
 
 
@@ -103,6 +105,8 @@ class Cursor:
     position: Position
     pseq: Sequences
     generation: int = 0  # grows when a person lets the relay begin anew in another database
+    redriven: int = 0  # the last decision about quarantined rows that is published
+    retired: str = ""  # which lanes took over, when this one has none to publish any more
 
     def record(self) -> bytes:
         """As it stands in the cursor topic."""
@@ -112,6 +116,7 @@ class Cursor:
             "system": str(at.system), "timeline": at.timeline, "database": at.database,
             "seen": str(place.seen), "window": str(place.window) if place.window else None,
             "last_id": place.last_id, "newest": place.newest, "pseq": self.pseq,
+            "redriven": self.redriven, "retired": self.retired,
         })  # fmt: skip
 
     @classmethod
@@ -123,6 +128,8 @@ class Cursor:
             position=Position(Snapshot.parse(it["seen"]), window, it["last_id"], it["newest"]),
             pseq={topic: tuple(numbers) for topic, numbers in it["pseq"].items()},
             generation=it["generation"],
+            redriven=it.get("redriven", 0),
+            retired=it.get("retired", ""),
         )
 
 
@@ -140,6 +147,21 @@ def moved(cursor: Cursor, found: Identity, now: Snapshot) -> str:
     return ""
 
 
+def promoted(cursor: Cursor, found: Identity, now: Snapshot) -> bool:
+    """Whether it may be the same history on a later timeline. It is no proof: numbers that were lost with their
+    rows are soon given out again, so whether the standby had every commit is a person's word."""
+    same = replace(cursor.identity, timeline=found.timeline) == found
+    return same and found.timeline != cursor.identity.timeline and now.xmax >= cursor.position.proven
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacles:
+    """What only a person may step over, as the database tells it."""
+
+    foreign: int = 0  # rows of transactions that have not begun yet: restored from another cluster
+    known: Sequence[str] = ()  # lanes whose cursors were in force when the database heard of them last
+
+
 @dataclass(frozen=True, slots=True)
 class Halt:
     """Going on is a person's decision; the words say what to type."""
@@ -147,28 +169,57 @@ class Halt:
     words: str
 
 
-def begin(left: Cursor | None, found: Identity, now: Snapshot, adopt: str) -> Cursor | Halt:
-    """Where to begin, given the cursor that was left and the database that was found.
-
-    `adopt` is what a person typed for one start: 'continue:' or 'republish:' and the identity that was found.
-    """
+def begin(
+    left: Cursor | None, found: Identity, now: Snapshot, lane: Lane, obstacles: Obstacles
+) -> Cursor | Halt:
+    """Where to begin, given the cursor that was left and the database that was found."""
+    if left and left.retired:
+        return Halt(RETIRED.format(lane=lane, heirs=left.retired))
+    if obstacles.foreign:
+        return Halt(RESTORED.format(lane=lane, rows=obstacles.foreign))
     if left is None:
-        return Cursor(found, Position(), {})
+        return _first(found, lane, obstacles.known)
     if not (why := moved(left, found, now)):
         return left
-    promoted = replace(left.identity, timeline=found.timeline) == found and now.xmax >= left.position.proven
-    if promoted and adopt == f"continue:{found}":
-        return replace(left, identity=found, generation=left.generation + 1)
-    if adopt == f"republish:{found}":
-        return Cursor(found, Position(), left.pseq, left.generation + 1)
-    return Halt(MOVED.format(why=why, found=found) + (PROMOTED.format(found=found) if promoted else ""))
+    return Halt(MOVED.format(lane=lane, why=why) + (PROMOTED if promoted(left, found, now) else ""))
+
+
+def _first(found: Identity, lane: Lane, known: Sequence[str]) -> Cursor | Halt:
+    """The first start begins at the first row; but it must be the first."""
+    if str(lane) in known:
+        return Halt(FORGOTTEN.format(lane=lane))
+    siblings = {str(sibling) for sibling in lanes(lane.database, lane.shards)}
+    if others := [name for name in known if name not in siblings]:
+        named = ", ".join(others)
+        return Halt(DIVIDED.format(lane=lane, known=named, database=lane.database, shards=lane.shards))
+    return Cursor(found, Position(), {})
 
 
 MOVED = (
-    "the cursor belongs to another history: this is {why}. Start once with RELAY_ADOPT=republish:{found} and "
-    "every row of this database is published again; consumers drop what they know"
+    "the cursor of lane {lane} belongs to another history: this is {why}. `millrace relay rebase --lane {lane} "
+    "--republish` shows how many rows would be published again, and with `--yes` has them published; consumers "
+    "drop what they know"
 )
 PROMOTED = (
-    ". If no committed row was lost (the standby was synchronous), start once with RELAY_ADOPT=continue:{found} "
-    "instead"
+    ". If no committed row was lost (the standby was synchronous), use `--continue` instead of `--republish`: "
+    "nothing is published twice"
+)
+RETIRED = (
+    "lane {lane} has given its rows to {heirs}, which publish them now: start the relay with that RELAY_SHARDS, or go "
+    "back with `millrace relay reshard`"
+)
+RESTORED = (
+    "{rows} rows of the outbox are of transactions that this PostgreSQL cluster has not begun: they were restored "
+    "from another one, and no snapshot would see them for a long time. `millrace relay rebase --lane {lane} "
+    "--republish --yes` gives them transactions of this one and has every row published"
+)
+FORGOTTEN = (
+    "lane {lane} has published before, but its cursor topic is empty: another Kafka, another RELAY_CURSOR_TOPIC, or "
+    "a topic that was made anew. If that is meant, `millrace relay rebase --lane {lane} --republish` has everything "
+    "published again"
+)
+DIVIDED = (
+    "lane {lane} has no cursor, and this outbox is published by {known}: beginning here would publish everything "
+    "twice. Change the number of shards with `millrace relay reshard --lane-database {database} --from … --to "
+    "{shards}`, or set RELAY_SHARDS back"
 )

@@ -21,12 +21,18 @@ class Tally:
     def __init__(self) -> None:
         self.topics: dict[str, Counts] = {}
         self.ids: dict[int, int] = {}  # outbox id → times seen
+        self.strangers = 0  # records that are no relay's
         self._last: dict[tuple[str, int], int] = {}
         self._newest: dict[tuple[str, bytes], int] = {}
 
-    def add(self, topic: str, partition: int, key: bytes, row_id: int, pseq: int) -> None:
+    def add(
+        self, topic: str, partition: int, key: bytes | None, row_id: int | None, pseq: int | None
+    ) -> None:
         counts = self.topics.setdefault(topic, Counts())
         counts.records += 1
+        if row_id is None or pseq is None or key is None:
+            self.strangers += 1
+            return
         counts.duplicates += row_id in self.ids
         counts.inversions += row_id < self._newest.get((topic, key), 0)
         counts.gaps += pseq != self._last.get((topic, partition), 0) + 1
