@@ -28,7 +28,7 @@ demo: setup ## A quarter of a small company through the whole pipeline; EVENTS=f
 	$(BIN)/python -m lab demo $(if $(EVENTS),--events $(EVENTS)) $(if $(CHAOS),--chaos) $(if $(SEED),--seed $(SEED))
 
 ##@ Check
-.PHONY: format lint types imports check test bench
+.PHONY: format lint types imports check test test-fault soak model bench bench-relay
 format: setup ## Format and sort imports
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
@@ -44,10 +44,22 @@ imports: setup ## The four arrows
 check: lint types imports ## All static promises
 
 test: check ## Static promises, then every test on real PostgreSQL and Kafka
-	$(BIN)/python -m pytest -m "not bench"
+	$(BIN)/python -m pytest -m "not bench and not nightly"
+
+test-fault: setup ## Every fault in its long form; FAULT_RUNS=100 deaths at each point
+	FAULT_RUNS=$${FAULT_RUNS:-100} $(BIN)/python -m pytest -m "not bench" tests/fault
+
+soak: setup ## Relays under random faults for an hour; SOAK_MINUTES=60 SEED=n
+	SOAK_MINUTES=$${SOAK_MINUTES:-60} $(BIN)/python -m pytest -s tests/fault/outbox_relay/test_soak.py
+
+model: setup ## The relay's protocol, every interleaving, and the mistakes that it must find (spin, gcc)
+	$(BIN)/python -m model
 
 bench: setup ## Ratios against named baselines, measured in one run
 	BENCH_EVENTS=$${BENCH_EVENTS:-200000} $(BIN)/python -m pytest -m bench -s tests/bench
+
+bench-relay: setup ## The relay alone: drain, latency, poll, ingest beside it; RELAY_BENCH_ROWS=100000
+	$(BIN)/python -m pytest -m bench -s tests/bench/test_relay.py
 
 ##@ Data
 .PHONY: schemas lock

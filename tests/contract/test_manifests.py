@@ -134,14 +134,36 @@ def test_the_migration_carries_the_release_and_runs_once() -> None:
         assert "initContainers" not in pod(manifest)
 
 
-def test_months_are_made_ahead_every_day_and_one_at_a_time() -> None:
-    job = named("CronJob", "partitions")
-    spec = job["spec"]
+DAILY = {  # CronJob → what it types, and with whose rights
+    "partitions": (["events", "partitions", "--make"], "ingest-database"),
+    "outbox-days": (["relay", "partitions", "make"], "outbox-relay-database"),
+    "outbox-days-drop": (["relay", "partitions", "drop"], "outbox-keeper-database"),
+}
+
+
+@pytest.mark.parametrize("job", DAILY)
+def test_partitions_are_made_and_dropped_every_day_and_one_at_a_time(job: str) -> None:
+    words, secret = DAILY[job]
+    found = named("CronJob", job)
+    spec = found["spec"]
     assert (spec["timeZone"], spec["concurrencyPolicy"]) == ("Etc/UTC", "Forbid")
     assert re.fullmatch(r"\d+ \d+ \* \* \*", spec["schedule"])
     assert spec["startingDeadlineSeconds"] > 0 and spec["jobTemplate"]["spec"]["activeDeadlineSeconds"] > 0
-    asked = [*container(job)["command"], *container(job)["args"]]
-    assert asked == ["millrace", "events", "partitions", "--make"]
+    only = container(found)
+    assert [*only["command"], *only["args"]] == ["millrace", *words]
+    [setting] = only["env"]
+    assert (setting["name"], setting["valueFrom"]["secretKeyRef"]["name"]) == ("MILLRACE_DATABASE", secret)
+
+
+def test_the_outbox_is_audited_every_hour_with_the_rights_of_the_relay() -> None:
+    found = named("CronJob", "outbox-audit")
+    spec, only = found["spec"], container(found)
+    assert re.fullmatch(r"\d+ \* \* \* \*", spec["schedule"])
+    assert spec["concurrencyPolicy"] == "Forbid"
+    assert spec["jobTemplate"]["spec"]["activeDeadlineSeconds"] < 3600
+    assert [*only["command"], *only["args"]] == ["millrace", "relay", "audit"]
+    database = next(setting for setting in only["env"] if setting["name"] == "MILLRACE_DATABASE")
+    assert database["valueFrom"]["secretKeyRef"]["name"] == "outbox-relay-database"
 
 
 # --- hardened ---

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.floor import ROOT, below, collected, floors, folder
+from tests.support.floor import ROOT, SELECTION, below, collected, floors, folder
 
 TWO = "def test_one(): pass\ndef test_two(): pass\n"
 SKIPPED = "import pytest\ndef test_one(): pass\n@pytest.mark.skip(reason='no engine')\ndef test_two(): pass\n"
@@ -56,7 +56,7 @@ def test_a_green_run_below_a_floor_is_red(
     assert (f"below the floor: {complaint}" in said) is bool(complaint)
 
 
-@pytest.mark.parametrize("part", [["tests/unit"], ["-k", "one"], ["--collect-only"]])
+@pytest.mark.parametrize("part", [["tests/unit"], ["-k", "one"], ["-m", "not one"], ["--collect-only"]])
 def test_part_of_the_suite_is_not_judged(tmp_path: Path, part: list[str]) -> None:
     code, said = run(tmp_path, TWO, {"tests/unit": 3}, *part)
     assert code == 0, said
@@ -72,6 +72,10 @@ def test_every_suite_has_a_floor_and_stands_on_it() -> None:
     now = collected()
     assert below(floors(ROOT), now) == []
     assert set(now) <= set(floors(ROOT)), "a new suite: python -m tests.support.floor"
+
+
+def test_the_floor_counts_what_make_test_runs() -> None:
+    assert f'pytest -m "{SELECTION}"' in (ROOT / "Makefile").read_text()
 
 
 def test_folders_are_told_by_their_path() -> None:

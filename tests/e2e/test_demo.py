@@ -43,8 +43,8 @@ TAMPERED = [
      "acknowledged = stored"),
     ("an event has no outbox row", "delete from outbox.event where id = (select min(id) from outbox.event)",
      "stored = outbox, row by row"),
-    ("a row was never published", """insert into outbox.event (topic, key, headers, payload)
-      select topic, key, headers, payload from outbox.event where id = (select min(id) from outbox.event)""",
+    ("a row was never published", """insert into outbox.event (topic, key, hash, headers, payload)
+      select topic, key, hash, headers, payload from outbox.event where id = (select min(id) from outbox.event)""",
      "outbox = published"),
     ("a consumer forgot an event", "delete from ledger.processed_events where event_id = "
      "(select min(event_id) from ledger.processed_events)", "ledger: applied + no-op + parked"),
@@ -112,6 +112,7 @@ def test_migrating_again_does_nothing(played: Played) -> None:
     assert played.json("migrate", "--partitions", "6", "--replication", "1") == {
         "migrations": [],
         "topics": [],
+        "days": [],
     }
 
 

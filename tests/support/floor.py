@@ -20,6 +20,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOOR = "tests/floor.json"
+SELECTION = "not bench and not nightly"  # what `make test` runs
 RAN = pytest.StashKey[Counter[str]]()
 SHORT = pytest.StashKey[list[str]]()
 
@@ -79,14 +80,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _whole(config: pytest.Config) -> bool:
-    """Whether everything was asked for: no path, no -k, nothing only collected."""
+    """Whether everything was asked for: no path, no -k, no marks but the usual ones, nothing only collected."""
     asked_all = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    return asked_all and not config.option.keyword and not config.option.collectonly
+    usual = config.option.markexpr in ("", SELECTION)
+    return asked_all and usual and not config.option.keyword and not config.option.collectonly
 
 
 def collected(root: Path = ROOT) -> Counter[str]:
     """How many tests each folder has now. Raises when one cannot be collected."""
-    asked = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "not bench", "-p", "no:warnings"]
+    asked = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", SELECTION, "-p", "no:warnings"]
     ran = subprocess.run(asked, capture_output=True, text=True, cwd=root)
     if ran.returncode != pytest.ExitCode.OK:
         raise RuntimeError(ran.stdout[-2000:])

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -19,13 +20,25 @@ MakeTopic = Callable[..., Awaitable[str]]
 
 @pytest.fixture
 async def topics(stack: Stack) -> AsyncIterator[MakeTopic]:
-    """`await topics("billing", partitions=6)` makes a topic and returns its name; deleted afterwards."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
+    """`await topics("billing", partitions=6)` makes a topic and returns its name; deleted afterwards.
+
+    The name is one of its own, unless it is to be `exact`.
+    """
+    async with making(stack.kafka) as make:
+        yield make
+
+
+@asynccontextmanager
+async def making(kafka: str) -> AsyncIterator[MakeTopic]:
+    """The same outside of a test."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     made: list[str] = []
 
-    async def make(name: str, *, partitions: int = 3, config: dict[str, str] | None = None) -> str:
-        topic = f"{name}.{os.getpid()}.{next(_numbers)}"
+    async def make(
+        name: str, *, partitions: int = 3, config: dict[str, str] | None = None, exact: bool = False
+    ) -> str:
+        topic = name if exact else f"{name}.{os.getpid()}.{next(_numbers)}"
         await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=config or {})])
         made.append(topic)
         return topic

@@ -24,10 +24,12 @@ from lab.stack import Stack
 from millrace import outbox, service
 from outbox_relay import app
 from outbox_relay.relay import Relay
+from outbox_relay.relay.lanes import Lanes
 from outbox_relay.settings import Settings
 from tests.support.database import MakeDatabase
 from tests.support.kafka import MakeTopic, read_all
 
+COMPACT = {"cleanup.policy": "compact"}
 INSERT = """
 insert into outbox.event (topic, key, headers, payload)
 select $1, 'acct_1/cus_' || (n % $3), jsonb_build_object('ce_id', 'evt_' || n), convert_to('{"n":' || n || '}', 'UTF8')
@@ -79,7 +81,12 @@ class Arena:
         return Settings.model_validate(given)
 
     def relay(self) -> Relay:
-        return app.relay(self.settings())
+        [only] = app.relays(self.settings())
+        return only
+
+    def lanes(self) -> Lanes:
+        """What a process runs."""
+        return Lanes(app.relays(self.settings()))
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
@@ -132,15 +139,24 @@ MakeArena = Callable[..., Awaitable[Arena]]
 @pytest.fixture(name="arena")
 def make_arena(stack: Stack, database: MakeDatabase, topics: MakeTopic) -> MakeArena:
     """`await arena(partitions=6, page_rows=50)` makes one; the rest are settings of the relay."""
+    return arenas(stack.kafka, database, topics)
+
+
+def arenas(kafka: str, database: MakeDatabase, topics: MakeTopic) -> MakeArena:
+    """The same outside of a test."""
 
     async def make(partitions: int = 3, **overrides: object) -> Arena:
-        return Arena(
+        made = Arena(
             owner=(await database()).owner,
-            kafka=stack.kafka,
+            kafka=kafka,
             topic=await topics("billing", partitions=partitions),
-            cursor=await topics("cursor", partitions=1, config={"cleanup.policy": "compact"}),
+            cursor=await topics("cursor", partitions=1, config=COMPACT),
             overrides=overrides,
         )
+        for lane in made.settings().to_lead:
+            if (cursor := lane.cursor_topic(made.cursor)) != made.cursor:
+                await topics(cursor, partitions=1, config=COMPACT, exact=True)
+        return made
 
     return make
 

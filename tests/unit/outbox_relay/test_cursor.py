@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outbox_relay.domain.cursor import NOTHING, Cursor, Halt, Identity, Position, Snapshot, begin
+from outbox_relay.domain.cursor import NOTHING, Cursor, Halt, Identity, Obstacles, Position, Snapshot, begin
+from outbox_relay.domain.lane import Lane
 
 HERE = Identity(system=7710647586780303478, timeline=1, database=5)
 
@@ -102,55 +103,82 @@ LEFT = Cursor(
 )
 
 
+MAIN, CLEAR = Lane(), Obstacles()
+
+
 @pytest.mark.parametrize(
     ("found", "now", "why"),
     [
-        (replace(HERE, system=1), NOW, "another PostgreSQL cluster"),
-        (replace(HERE, database=6), NOW, "another database"),
-        (replace(HERE, timeline=2), NOW, "another timeline"),
-        (HERE, Snapshot(97, 97), "an earlier state"),
+        (
+            replace(HERE, system=1),
+            NOW,
+            f"another PostgreSQL cluster (system identifier 1, not {HERE.system})",
+        ),
+        (replace(HERE, database=6), NOW, "another database of the cluster (oid 6, not 5)"),
+        (replace(HERE, timeline=2), NOW, "another timeline (2, not 1): a promoted standby or a backup"),
+        (
+            HERE,
+            Snapshot(97, 97),
+            "an earlier state of the database (next transaction 97, 98 was seen before)",
+        ),
     ],
 )
 def test_another_history_halts_and_says_what_to_type(found: Identity, now: Snapshot, why: str) -> None:
-    halt = begin(LEFT, found, now, adopt="")
+    halt = begin(LEFT, found, now, Lane("eu", 1, 2), CLEAR)
     assert isinstance(halt, Halt)
     assert why in halt.words
-    assert f"RELAY_ADOPT=republish:{found}" in halt.words
-    assert (f"RELAY_ADOPT=continue:{found}" in halt.words) is (why == "another timeline")
+    assert "`millrace relay rebase --lane eu.1of2 --republish`" in halt.words
+    assert ("--continue" in halt.words) is ("timeline" in why)
+
+
+def test_a_timeline_with_fewer_transactions_is_not_offered_to_be_continued() -> None:
+    halt = begin(LEFT, replace(HERE, timeline=2), Snapshot(97, 97), MAIN, CLEAR)
+    assert isinstance(halt, Halt)
+    assert "--continue" not in halt.words
 
 
 def test_the_same_history_goes_on_where_it_was() -> None:
-    assert begin(LEFT, HERE, NOW, adopt="") == LEFT
-    assert begin(LEFT, HERE, Snapshot(98, 98), adopt="") == LEFT  # nothing was begun since
+    assert begin(LEFT, HERE, NOW, MAIN, CLEAR) == LEFT
+    assert begin(LEFT, HERE, Snapshot(98, 98), MAIN, CLEAR) == LEFT  # nothing was begun since
 
 
 def test_the_first_start_begins_at_the_first_row() -> None:
-    assert begin(None, HERE, NOW, adopt="") == Cursor(HERE, Position(NOTHING), {})
+    assert begin(None, HERE, NOW, MAIN, CLEAR) == Cursor(HERE, Position(NOTHING), {})
 
 
-def test_a_person_may_continue_after_a_failover_or_republish_everything() -> None:
-    promoted = replace(HERE, timeline=2)
-    continued = begin(LEFT, promoted, NOW, adopt=f"continue:{promoted}")
-    assert continued == replace(LEFT, identity=promoted, generation=2)
-    again = begin(LEFT, promoted, NOW, adopt=f"republish:{promoted}")
-    assert again == Cursor(promoted, Position(), LEFT.pseq, generation=2)
+def test_a_lane_whose_rows_others_publish_does_not_begin() -> None:
+    halt = begin(replace(LEFT, retired="2 shards"), HERE, NOW, MAIN, CLEAR)
+    assert isinstance(halt, Halt)
+    assert "2 shards" in halt.words
+
+
+@pytest.mark.parametrize("left", [None, LEFT])
+def test_rows_of_another_clusters_transactions_halt_it_even_before_the_first_page(
+    left: Cursor | None,
+) -> None:
+    halt = begin(left, HERE, NOW, MAIN, Obstacles(foreign=7))
+    assert isinstance(halt, Halt)
+    assert halt.words.startswith("7 rows")
+    assert "`millrace relay rebase --lane main --republish --yes`" in halt.words
 
 
 @pytest.mark.parametrize(
-    ("found", "now", "adopt"),
+    ("lane", "known", "words"),
     [
-        (replace(HERE, timeline=2), NOW, f"continue:{HERE}"),  # said of another history than the one found
-        (
-            replace(HERE, timeline=2),
-            Snapshot(50, 50),
-            f"continue:{replace(HERE, timeline=2)}",
-        ),  # rows were lost
-        (
-            replace(HERE, database=6),
-            NOW,
-            f"continue:{replace(HERE, database=6)}",
-        ),  # its cursor means nothing there
+        (MAIN, ("main",), "its cursor topic is empty"),
+        (MAIN, ("main.0of2", "main.1of2"), "published by main.0of2, main.1of2"),
+        (Lane("main", 1, 2), ("main",), "`millrace relay reshard --lane-database main --from … --to 2`"),
     ],
 )
-def test_what_a_person_cannot_have_meant_still_halts(found: Identity, now: Snapshot, adopt: str) -> None:
-    assert isinstance(begin(LEFT, found, now, adopt), Halt)
+def test_a_lane_without_a_cursor_begins_only_where_nobody_ever_published(
+    lane: Lane, known: tuple[str, ...], words: str
+) -> None:
+    halt = begin(None, HERE, NOW, lane, Obstacles(known=known))
+    assert isinstance(halt, Halt)
+    assert words in halt.words
+    assert begin(LEFT, HERE, NOW, lane, Obstacles(known=known)) == LEFT
+
+
+def test_a_lane_may_begin_beside_others_of_its_own_division() -> None:
+    lane = Lane("main", 1, 2)
+    assert begin(None, HERE, NOW, lane, Obstacles(known=("main.0of2",))) == Cursor(HERE, Position(), {})
