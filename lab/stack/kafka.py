@@ -88,6 +88,8 @@ def properties(node: int, every: list[Ports], data: Path) -> dict[str, object]:
         "broker.session.timeout.ms": 3000,
         "broker.heartbeat.interval.ms": 500,
         "replica.lag.time.max.ms": 3000,
+        # Half of the heap by default: the collector then stops everybody for 100 ms every two seconds.
+        "log.cleaner.dedupe.buffer.size": 8 << 20,
     }
 
 

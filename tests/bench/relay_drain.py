@@ -18,6 +18,7 @@ from tests.bench.ingest_cpu import resident_mib
 
 
 async def main(rows: int) -> None:
+    app.tune()
     [relay] = app.relays(Settings.read())
     stop = asyncio.Event()
     running = asyncio.create_task(relay.run(stop))
@@ -25,8 +26,9 @@ async def main(rows: int) -> None:
         await asyncio.sleep(0.001)
     began, cpu, early = time.perf_counter(), time.process_time(), done
     rss, reached = [], [(0.0, done)]
-    while (done := published()) < rows and not running.done():
+    while done < rows and not running.done():
         await asyncio.sleep(0.02)
+        done = published()
         rss.append(resident_mib([os.getpid()]))
         reached.append((time.perf_counter() - began, done))
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu

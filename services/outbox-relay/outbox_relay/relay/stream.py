@@ -21,6 +21,7 @@ from outbox_relay import metrics
 from outbox_relay.domain.cursor import Cursor, Identity, Obstacles, Position, Snapshot
 from outbox_relay.domain.page import Page, Plan, Refused
 from outbox_relay.publisher import Batches, Publisher, Rejected, nothing
+from outbox_relay.relay.ahead import ReadAhead
 from outbox_relay.relay.quarantine import Quarantine
 from outbox_relay.store.threads import worked
 
@@ -76,7 +77,7 @@ class Stream:
         quarantine: Quarantine,
         committed: float | None = None,
     ) -> None:
-        self.source, self.publisher, self.cursor, self.pace = source, publisher, cursor, pace
+        self.pages, self.publisher, self.cursor, self.pace = ReadAhead(source), publisher, cursor, pace
         self.quarantine = quarantine
         self.lane = str(publisher.lane)
         self.holding = ""  # why it stands before a row; '' when it does not
@@ -114,11 +115,12 @@ class Stream:
             ahead.cancel()
             with suppress(asyncio.CancelledError, Exception):  # a page that nobody will publish
                 await ahead
+        await self.pages.close()
 
     async def _load(self, cursor: Cursor) -> Load:
         """Read, distribute, encode: what can go wrong with a row does so before a transaction is open."""
         with self._timed("read"):
-            page = await self.source.page(cursor.position)
+            page = await self.pages.page(cursor.position)
         with self._timed("plan"):
             page = self.quarantine.narrowed(page, cursor.position)
             made = await self.quarantine.planned(page.rows, cursor, self.publisher)
