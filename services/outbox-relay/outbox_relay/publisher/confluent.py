@@ -33,7 +33,7 @@ from outbox_relay.publisher.contract import (
     nothing,
     refusal,
 )
-from outbox_relay.publisher.txn import SCAN_SECONDS
+from outbox_relay.publisher.txn import SCAN_SECONDS, timed
 from outbox_relay.publisher.undecided import settled
 
 log = logging.getLogger("confluent")  # where librdkafka's own lines go
@@ -115,13 +115,7 @@ class ConfluentPublisher:
 
     async def publish(self, batches: Batches, cursor: Cursor, halfway: Callable[[], None] = nothing) -> None:
         """Rows and cursor in one transaction."""
-        lane = str(self.lane)
-        with metrics.TRANSACTION_SECONDS.labels(lane).time():
-            with metrics.CYCLE_SECONDS.labels(lane, "send").time():
-                await self.send(batches, cursor)
-            halfway()
-            with metrics.CYCLE_SECONDS.labels(lane, "commit").time():
-                await self.commit()
+        await timed(self.lane, self.send(batches, cursor), halfway, self.commit)
         self.sound = True
 
     async def send(self, batches: Batches, cursor: Cursor) -> None:

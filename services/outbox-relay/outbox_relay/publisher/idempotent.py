@@ -32,7 +32,7 @@ from outbox_relay.publisher.contract import (
     nothing,
 )
 from outbox_relay.publisher.cursors import last_cursor
-from outbox_relay.publisher.txn import delivered, encoded
+from outbox_relay.publisher.txn import delivered, encoded, timed
 
 
 class IdempotentPublisher:
@@ -79,13 +79,7 @@ class IdempotentPublisher:
 
     async def publish(self, batches: Batches, cursor: Cursor, halfway: Callable[[], None] = nothing) -> None:
         """Records, then the cursor. Raises: Superseded when another leader has begun a later term."""
-        lane = str(self.lane)
-        with metrics.TRANSACTION_SECONDS.labels(lane).time():
-            with metrics.CYCLE_SECONDS.labels(lane, "send").time():
-                await self.send(batches, cursor)
-            halfway()
-            with metrics.CYCLE_SECONDS.labels(lane, "commit").time():
-                await self.commit(cursor)
+        await timed(self.lane, self.send(batches, cursor), halfway, lambda: self.commit(cursor))
         self.sound = True
 
     async def send(self, batches: Batches, cursor: Cursor) -> None:

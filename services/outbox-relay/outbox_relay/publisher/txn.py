@@ -10,7 +10,7 @@ knows. And a producer that has seen a failure has used up sequence numbers and f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
@@ -81,13 +81,7 @@ class TxnPublisher:
 
     async def publish(self, batches: Batches, cursor: Cursor, halfway: Callable[[], None] = nothing) -> None:
         """Rows and cursor in one transaction."""
-        lane = str(self.lane)
-        with metrics.TRANSACTION_SECONDS.labels(lane).time():
-            with metrics.CYCLE_SECONDS.labels(lane, "send").time():
-                await self.send(batches, cursor)
-            halfway()
-            with metrics.CYCLE_SECONDS.labels(lane, "commit").time():
-                await self.commit()
+        await timed(self.lane, self.send(batches, cursor), halfway, self.commit)
         self.sound = True
 
     async def send(self, batches: Batches, cursor: Cursor) -> None:
@@ -117,6 +111,18 @@ class TxnPublisher:
         if self.producer is None or self.producer.shaken:
             raise Unacknowledged(IN_DOUBT)
         return self.producer
+
+
+async def timed(
+    lane: Lane, sending: Awaitable[None], halfway: Callable[[], None], commit: Callable[[], Awaitable[None]]
+) -> None:
+    """The two steps of publishing, each with its time; `halfway` is called between them."""
+    with metrics.TRANSACTION_SECONDS.labels(str(lane)).time():
+        with metrics.CYCLE_SECONDS.labels(str(lane), "send").time():
+            await sending
+        halfway()
+        with metrics.CYCLE_SECONDS.labels(str(lane), "commit").time():
+            await commit()
 
 
 def marked(topic: str, cursor: Cursor) -> tuple[str, int, Packed]:
