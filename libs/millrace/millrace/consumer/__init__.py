@@ -1,6 +1,6 @@
 """The consumer runtime: every event of a topic, exactly once, in the order of its key."""
 
-from millrace.consumer.batches import TABLES, Batches, Report
+from millrace.consumer.batches import TABLES, Batches, Report, Rest
 from millrace.consumer.decision import (
     Applied,
     Apply,
@@ -33,6 +33,7 @@ __all__ = [
     "Outcome",
     "Record",
     "Report",
+    "Rest",
     "SeatTaken",
     "applied",
     "judge",

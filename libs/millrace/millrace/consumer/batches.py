@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,20 +40,40 @@ _EPOCH = datetime.fromtimestamp(0, UTC)  # the time of a record that cannot be r
 BUG_TRIES = 3  # how often an exception of our own may be a passing one
 DATA_ERRORS = ("22", "23")  # SQLSTATE classes that the data is to blame for: it would fail again
 Condemned = Mapping[str, tuple[str, str]]  # place → (status, reason)
+Partition = tuple[str, int]  # topic and number
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Why a partition cannot go on yet. Units: `after`, seconds at least."""
+
+    reason: str
+    after: float
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a batch."""
+    """What became of a batch, and how far each partition has come: the offsets that may be committed.
+
+    A partition that rests has come as far as `ends` says, or nowhere when it is not named there.
+    """
 
     applied: int = 0
     noop: int = 0
     parked: int = 0
     duplicate: int = 0
     poisoned: int = 0  # of the parked: those that nothing in the stream will ever release
+    ends: Mapping[Partition, int] = field(
+        default_factory=dict, compare=False
+    )  # the first offset not decided yet
+    resting: Mapping[Partition, Rest] = field(default_factory=dict, compare=False)
 
     def __add__(self, other: Report) -> Report:
-        return Report(*(getattr(self, n) + getattr(other, n) for n in self.__slots__))
+        counts = (getattr(self, name) + getattr(other, name) for name in COUNTS)
+        return Report(*counts, {**self.ends, **other.ends}, {**self.resting, **other.resting})
+
+
+COUNTS = ("applied", "noop", "parked", "duplicate", "poisoned")
 
 
 class Batches:
@@ -73,8 +93,21 @@ class Batches:
         self.store = Store(self.schema)
 
     async def apply(self, records: Sequence[Record]) -> Report:
-        """Apply records of one partition, in order."""
-        return await self._settle(list(records), {})
+        """Apply records, those of a partition in order. What cannot go on yet rests, and no other partition with it.
+
+        All partitions share one transaction, which costs what one event costs; when the world is not ready for
+        some of them, each has its own.
+        """
+        try:
+            return replace(await self._settle(list(records), {}), ends=_ends(records))
+        except Retryable as problem:
+            by_partition = _by_partition(records)
+            if len(by_partition) == 1:
+                return Report(resting={next(iter(by_partition)): Rest(str(problem), problem.after)})
+            report = Report()
+            for part in by_partition.values():
+                report += await self.apply(part)
+            return report
 
     async def redrive(self, record_key: str | None = None) -> Report:
         """Judge parked events again, those of one record key or all."""
@@ -196,6 +229,17 @@ def _before(each: Each, record: Record, held: set[str], condemned: Condemned) ->
     if record.event.type not in each.handlers:
         return Judged(record, "noop", f"{record.event.type} does not concern {each.name}")
     return None
+
+
+def _by_partition(records: Sequence[Record]) -> dict[Partition, list[Record]]:
+    found: dict[Partition, list[Record]] = {}
+    for record in records:
+        found.setdefault((record.topic, record.partition), []).append(record)
+    return found
+
+
+def _ends(records: Sequence[Record]) -> dict[Partition, int]:
+    return {(record.topic, record.partition): record.offset + 1 for record in records}
 
 
 def _caused(payload: Any, cause: Event, name: str, place: int) -> Event:

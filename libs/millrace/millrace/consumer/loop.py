@@ -19,7 +19,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, No
 
 from millrace.claims import Claims
 from millrace.consumer import metrics
-from millrace.consumer.batches import Batches, Report
+from millrace.consumer.batches import Batches, Report, Rest
 from millrace.consumer.decision import Each, Fold
 from millrace.consumer.record import Record, read
 from millrace.errors import Failure, Poison, Retryable
@@ -75,7 +75,7 @@ class Consumer:
         self.limit = Limit(dead_letters_max, dead_letters_of)
         self.claims = Claims({"main": pool, **(claims or {})})
         self.turned = 0.0
-        self._resting: dict[TopicPartition, _Rest] = {}
+        self._resting: dict[TopicPartition, _Resting] = {}
         self._rejoins: deque[float] = deque()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -149,37 +149,27 @@ class Consumer:
             return {}
 
     async def _apply(self, kafka: AIOKafkaConsumer, fetched: Fetched) -> dict[TopicPartition, int]:
-        """Apply what was fetched; the offsets to commit. A partition that has to wait is read again later.
-
-        All partitions share one transaction, which costs what one event costs; when the world is not ready
-        for some of them, each has its own, so that only those rest.
-        """
-        try:
-            return await self._together(fetched) if fetched else {}
-        except Retryable as problem:
-            if len(fetched) > 1:
-                return await self._apart(kafka, fetched)
-            [(tp, records)] = fetched.items()
-            self._rest(kafka, tp, records[0].offset, problem)
+        """Apply what was fetched; the offsets to commit. A partition that has to wait is read again later."""
+        if not fetched:
             return {}
-
-    async def _apart(self, kafka: AIOKafkaConsumer, fetched: Fetched) -> dict[TopicPartition, int]:
-        done = [await self._apply(kafka, {tp: records}) for tp, records in fetched.items()]
-        return {tp: offset for ends in done for tp, offset in ends.items()}
-
-    async def _together(self, fetched: Fetched) -> dict[TopicPartition, int]:
         began = time.perf_counter()
         records = [record for of_partition in fetched.values() for record in of_partition]
         report = Report()
-        async for part in self._whole(records):
-            report += await self.batches.apply(part)
-        for tp in fetched:
-            self._resting.pop(tp, None)
+        try:
+            async for part in self._whole(records):
+                report += await self.batches.apply(part)
+        except Retryable as problem:  # a payload is out of reach
+            report += Report(resting={_place(tp): Rest(str(problem), problem.after) for tp in fetched})
+        for tp, found in fetched.items():
+            if resting := report.resting.get(_place(tp)):
+                self._rest(kafka, tp, report.ends.get(_place(tp), found[0].offset), resting)
+            else:
+                self._resting.pop(tp, None)
         metrics.observe(self.name, report, time.perf_counter() - began)
         oldest = min(record.timestamp for record in records) / 1000
         metrics.LAG_SECONDS.labels(self.name).set(max(0.0, time.time() - oldest))
         self.limit.count(len(records), report)
-        return {tp: of_partition[-1].offset + 1 for tp, of_partition in fetched.items()}
+        return {TopicPartition(*place): offset for place, offset in report.ends.items()}
 
     async def _whole(self, found: Sequence[ConsumerRecord]) -> AsyncIterator[list[Record]]:
         """Records with their payloads, as many at a time as may be in memory. What is before one that is out of
@@ -208,17 +198,17 @@ class Consumer:
             return Record(r.topic, r.partition, r.offset, r.key, named, r.value, None, str(poison))
         return read(r.topic, r.partition, r.offset, r.key, headers, value)
 
-    def _rest(self, kafka: AIOKafkaConsumer, tp: TopicPartition, offset: int, problem: Retryable) -> None:
+    def _rest(self, kafka: AIOKafkaConsumer, tp: TopicPartition, offset: int, why: Rest) -> None:
         """Pause one partition, longer each time, and read the batch again from its start."""
-        rest = self._resting.setdefault(tp, _Rest())
-        seconds = rest.again(problem.after)
+        rest = self._resting.setdefault(tp, _Resting())
+        seconds = rest.again(why.after)
         log.warning(
             "partition rests",
             extra={
                 "consumer": self.name,
                 "partition": f"{tp.topic}/{tp.partition}",
                 "seconds": seconds,
-                "why": str(problem),
+                "why": why.reason,
             },
         )
         metrics.EVENTS.labels(self.name, "retried").inc()
@@ -279,7 +269,7 @@ class Limit:
             )
 
 
-class _Rest:
+class _Resting:
     """How long a partition rests after a Retryable: doubles up to RETRY_SECONDS_MAX."""
 
     def __init__(self) -> None:
@@ -300,6 +290,10 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka c
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         self.consumer.joined()
+
+
+def _place(tp: TopicPartition) -> tuple[str, int]:
+    return tp.topic, tp.partition
 
 
 async def _started(kafka: AIOKafkaConsumer, stop: asyncio.Event) -> None:

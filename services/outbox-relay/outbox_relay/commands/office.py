@@ -12,7 +12,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
-from aiokafka.errors import UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    LeaderNotAvailableError,
+    NotLeaderForPartitionError,
+    UnknownTopicOrPartitionError,
+)
 
 from millrace import postgres, topics
 from millrace.postgres import Connection
@@ -26,6 +30,11 @@ __all__ = ["Halted", "Office", "Refused", "Site", "Witness", "connected", "fence
 
 LEASE_SECONDS = 15.0
 ASKED, AGAIN_SECONDS = 5, 0.3  # a standby of another division holds a lock for an instant: ask again
+NOT_SETTLED = (
+    UnknownTopicOrPartitionError,
+    NotLeaderForPartitionError,
+    LeaderNotAvailableError,
+)  # a new topic
 DEADLINE_SECONDS, TRANSACTION_SECONDS, BATCH_BYTES = 10.0, 15.0, 1_000_000
 
 Witness = Callable[[Connection], Awaitable[None]]  # writes down who does this and why, before it is done
@@ -106,15 +115,19 @@ async def fenced(site: Site, lane: Lane) -> AsyncIterator[tuple[Publisher, Curso
 
 
 async def _fence(producer: Publisher, topic: str) -> Cursor | None:
-    """A topic that has just been made is not known to every broker at once. Raises: Refused, Halted."""
+    """A topic that has just been made is not known to every broker at once, nor is who leads it. Raises: Refused,
+    Halted."""
+    problem: Exception | None = None
     for _ in range(ASKED):
         try:
             return await producer.fence()
-        except UnknownTopicOrPartitionError:
+        except NOT_SETTLED as raised:
+            problem = raised
             await asyncio.sleep(AGAIN_SECONDS)
     raise Refused(
-        f"the cursor topic {topic} does not exist: name another lane, or make it, with one partition"
-    )
+        f"the cursor topic {topic} cannot be used ({type(problem).__name__}): name another lane, or make the topic, "
+        "with one partition"
+    ) from problem
 
 
 @asynccontextmanager
