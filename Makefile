@@ -28,7 +28,7 @@ demo: setup ## A quarter of a small company through the whole pipeline; EVENTS=f
 	$(BIN)/python -m lab demo $(if $(EVENTS),--events $(EVENTS)) $(if $(CHAOS),--chaos) $(if $(SEED),--seed $(SEED))
 
 ##@ Check
-.PHONY: format lint types imports check test test-fault soak model bench bench-relay
+.PHONY: format lint types imports check test test-fault soak model bench bench-relay bench-consumer
 format: setup ## Format and sort imports
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
@@ -44,10 +44,11 @@ imports: setup ## The four arrows
 check: lint types imports ## All static promises
 
 test: check ## Static promises, then every test on real PostgreSQL and Kafka
-	$(BIN)/python -m pytest -m "not bench and not nightly"
+	$(BIN)/python -m pytest -m "not bench and not nightly" --durations=25 --durations-min=5
 
 test-fault: setup ## Every fault in its long form; FAULT_RUNS=100 deaths at each point
 	FAULT_RUNS=$${FAULT_RUNS:-100} $(BIN)/python -m pytest -m "not bench" tests/fault
+	INGEST_FUZZ_TRIES=$${INGEST_FUZZ_TRIES:-100000} $(BIN)/python -m pytest tests/property/test_ingest_route.py
 
 soak: setup ## Relays under random faults for an hour; SOAK_MINUTES=60 SEED=n
 	SOAK_MINUTES=$${SOAK_MINUTES:-60} $(BIN)/python -m pytest -s tests/fault/outbox_relay/test_soak.py
@@ -60,6 +61,9 @@ bench: setup ## Ratios against named baselines, measured in one run
 
 bench-relay: setup ## The relay alone: drain, latency, poll, ingest beside it; RELAY_BENCH_ROWS=100000
 	$(BIN)/python -m pytest -m bench -s tests/bench/test_relay.py
+
+bench-consumer: setup ## The consumer runtime alone: its cost, a backlog; CONSUMER_BENCH_EVENTS=100000
+	$(BIN)/python -m pytest -m bench -s tests/bench/test_consumer.py
 
 ##@ Data
 .PHONY: schemas lock

@@ -27,7 +27,7 @@ from tests.fault.ingest.hostile import CLOSED, MARK, PATH, Door, Post, chunked, 
 from tests.integration.ingest.edge import SECRET, event
 from tests.support.database import MakeDatabase
 
-TRIES = int(os.environ.get("INGEST_FUZZ_TRIES", "100000"))
+TRIES = int(os.environ.get("INGEST_FUZZ_TRIES", "30000"))
 PACKET = 50  # requests
 CONNECTIONS = 8
 FINE = {200, 400, 403, 404, 405, 408, 413, 415, 417, 431}
@@ -260,7 +260,7 @@ async def stored(door: Door) -> int:
 
 
 @pytest.mark.timeout(600)
-async def test_a_hundred_thousand_hostile_requests_find_nothing_but_refusals(door: Door) -> None:
+async def test_tens_of_thousands_of_hostile_requests_find_nothing_but_refusals(door: Door) -> None:
     """INGEST_FUZZ_SEED repeats a run, INGEST_FUZZ_TRIES makes it longer."""
     seed = int(os.environ.get("INGEST_FUZZ_SEED") or time.time_ns() % 10**9)
     try:
@@ -270,7 +270,7 @@ async def test_a_hundred_thousand_hostile_requests_find_nothing_but_refusals(doo
         assert 0 < await stored(door) <= total[200]
         await door.stands(await door.rows(), 0)
     except* AssertionError as problems:
-        again = f"INGEST_FUZZ_SEED={seed} python -m pytest tests/property/test_ingest_route.py -k hundred"
+        again = f"INGEST_FUZZ_SEED={seed} python -m pytest tests/property/test_ingest_route.py -k tens"
         raise AssertionError(f"{problems.exceptions[0]}\n\nrepeat: {again}") from None
 
 

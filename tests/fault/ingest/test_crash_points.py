@@ -1,4 +1,4 @@
-"""SIGKILL at every point of a request's way, a hundred seeds: what was acknowledged is there, once, and opens.
+"""SIGKILL at every point of a request's way, FAULT_RUNS seeds (30): what was acknowledged is there, once, and opens.
 
 The edge dies at a point before, in or after a commit; Stripe sends what was not acknowledged to the next one.
 """
@@ -6,6 +6,7 @@ The edge dies at a point before, in or after a commit; Stripe sends what was not
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import subprocess
@@ -13,7 +14,6 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from os import kill
 from pathlib import Path
 from typing import IO
 
@@ -29,7 +29,7 @@ from tests.fault.ingest.witness import CURSED, Stripe, account_for, business
 from tests.integration.ingest.edge import settings_of
 from tests.support.database import Database, databases
 
-SEEDS = 100
+SEEDS = int(os.environ.get("FAULT_RUNS", "30"))
 DEATH_SECONDS = 20.0  # within which the point is passed
 AGAIN = "\nagain: .venv/bin/python -m pytest 'tests/fault/ingest/test_crash_points.py' -k 'seed{seed}-'\n"
 
@@ -60,7 +60,7 @@ class Edges:
         finally:
             if not life.end.done():
                 with suppress(ProcessLookupError):
-                    kill(life.pid, signal.SIGKILL)
+                    os.kill(life.pid, signal.SIGKILL)
             await life.end
 
 
