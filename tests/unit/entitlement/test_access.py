@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from entitlement.domain import access
 from millrace.consumer import Record
 from millrace.consumer.judge import run
-from tests.support.events import record_of
+from tests.support.events import record, record_of
 from tests.unit.entitlement.telling import (
     CATALOG,
     DAY,
@@ -223,6 +224,16 @@ def test_a_restriction_names_the_invoice_and_proves_itself() -> None:
     assert (seats["rule"], seats["evidence"]) == ("dunning.restricted", ["evt_sub_1_01", "dunning.in_9.2"])
 
 
+def test_a_word_of_dunnings_that_is_not_known_is_parked_and_not_guessed_at() -> None:
+    event = dunning("restricted", 2).event
+    assert event is not None
+    later = record(replace(event, data={**event.data, "access": "read_only", "stage": "frozen"}))
+    _, [judged] = run(FOLD, CATALOG, [later])
+    assert (judged.outcome, judged.reason) == ("parked", "access 'read_only' is not known here")
+    known = record(replace(event, data={**event.data, "stage": "frozen"}))
+    assert features(*Told().created("past_due").events, known)["seats"]["rule"] == "dunning.restricted"
+
+
 def test_one_paid_invoice_does_not_lift_the_restriction_of_another() -> None:
     words = [dunning("restricted", 2), dunning("restricted", 2, invoice="in_8"), dunning("given", 3)]
     told = Told().created("past_due").events
@@ -236,8 +247,8 @@ def test_state_and_changes_are_published_when_and_only_when_access_changes() -> 
     both = ["millrace.entitlement.state", "millrace.entitlement.changed"]
     assert published == [both, both, [], both]
     _, judged = heard(told.events)
-    seats = next(c for c in judged[1].effects[1].changes if c["feature"] == "seats")  # type: ignore[attr-defined]  # EntitlementChanged
-    assert (seats["before"]["limit"], seats["after"]["limit"]) == (5, 8)
+    seats = next(c for c in judged[1].effects[1].changes if c.feature == "seats")  # type: ignore[attr-defined]  # EntitlementChanged
+    assert (seats.before.limit, seats.after.limit) == (5, 8)
     assert [effect.version for j in judged for effect in j.effects[:1]] == [1, 2, 3]  # type: ignore[attr-defined]  # EntitlementState
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
+from millrace.events import Event, headers
 from millrace.events.ours import (
     DeadLetter,
     DunningChanged,
@@ -19,6 +21,9 @@ from millrace.events.ours import (
 ACCOUNT, CUSTOMER, INVOICE = "acct_1Mill", "cus_Sq7Pb2", "in_1RfQx4"
 FAILED, PAID = "evt_1RfQx9failed", "evt_1RgBc2paid"
 GRACE_ENDS = datetime(2026, 7, 8, 9, 30, tzinfo=UTC)
+
+AT, RECEIVED = datetime(2026, 7, 1, 9, 30, tzinfo=UTC), datetime(2026, 7, 1, 9, 30, 2, 250_000, tzinfo=UTC)
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 EXAMPLES: tuple[Payload, ...] = (
     DunningChanged(
@@ -123,4 +128,79 @@ EXAMPLES: tuple[Payload, ...] = (
         behind=False,
         bytes=71_303_168,
     ),
+)
+
+STRIPE: dict[str, Any] = {
+    "id": FAILED,
+    "object": "event",
+    "type": "invoice.payment_failed",
+    "api_version": "2026-10-28.endive",
+    "created": int(AT.timestamp()),
+    "livemode": True,
+    "pending_webhooks": 1,
+    "request": {"id": None, "idempotency_key": None},
+    "data": {
+        "object": {
+            "id": INVOICE,
+            "object": "invoice",
+            "customer": CUSTOMER,
+            "customer_email": "sealed:AQAAAAAAAAAqT5nOKk3W",
+            "customer_address": {"$sealed": "sealed:AQAAAAAAAAAqhX0fQm7c"},
+            "currency": "eur",
+            "amount_due": 4900,
+            "attempt_count": 1,
+            "status": "open",
+        }
+    },
+}
+
+CLAIM: dict[str, Any] = {
+    "dataref": "millrace:main/8c5c2c0e-6a0f-4b43-9a41-3f0d2f6f3c11",
+    "bytes": 734_003,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+}
+
+
+def example_headers(payload: Payload, writer: str) -> dict[str, str]:
+    """The headers of an example's record."""
+    step = _id(payload, writer)
+    by_relay = isinstance(payload, OutboxParked)  # which is told by no event, and written by no outbox
+    recorded = None if by_relay else RECEIVED
+    event = payload.event(id=step, source=f"millrace/{writer}", at=AT, trace=TRACE, recorded=recorded)
+    return _carried(event, numbered=not by_relay)
+
+
+def _id(payload: Payload, writer: str) -> str:
+    """As its writer makes it."""
+    match payload:
+        case DunningTimerDue():
+            return f"{writer}.timer.{payload.invoice}.{payload.timer}"
+        case DeadLetter():
+            return f"{writer}.parked.{payload.topic}/{payload.partition}/{payload.offset}"
+        case OutboxParked():
+            return f"{payload.outbox}/{payload.row_id}/{payload.reason}"
+    place = int(isinstance(payload, EntitlementChanged))  # the second effect: the state comes before it
+    return f"{writer}.{getattr(payload, 'cause', PAID)}.{place}"
+
+
+def _carried(event: Event, *, numbered: bool = True) -> dict[str, str]:
+    relays = {"millrace-outbox": "main@0"}
+    if numbered:
+        relays |= {"millrace-outbox-id": "1042", "millrace-pseq": "77"}
+    return headers(event) | relays
+
+
+HEADERS: dict[str, str] = _carried(
+    Event(
+        id=FAILED,
+        type="stripe.invoice.payment_failed",
+        source=f"stripe/{ACCOUNT}",
+        subject=INVOICE,
+        time=AT,
+        key=f"{ACCOUNT}/{CUSTOMER}",
+        schema="2026-10-28.endive",
+        data=STRIPE,
+        trace=TRACE,
+        recorded=RECEIVED,
+    )
 )

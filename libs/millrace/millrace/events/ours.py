@@ -1,18 +1,45 @@
 """The events that our own services publish: typed, versioned, and one JSON Schema each in `schemas/`.
 
-A field is added with a default; anything else is a new version beside the old one.
+A field is added with a default, a word to its list; anything else is a new version beside the old one.
+Writing is strict, reading is not: fields and words that a newer writer added are no reason to stop.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from millrace import topics
 from millrace.errors import Poison
 from millrace.events import Event
+from millrace.events.words import READING, words
+
+STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+Stage = Annotated[
+    str, words("open", "grace", "restricted", "exhausted", "recovered", "written_off", "closed")
+]
+DunningAccess = Annotated[str, words("given", "restricted")]
+VerdictWord = Annotated[str, words("allowed", "limited", "denied")]
+FeatureKind = Annotated[str, words("switch", "limit", "seats")]
+
+
+def means(meaning: str) -> Any:
+    """A field of an event, and what it means: for the schema and docs/events.md."""
+    return Field(description=meaning)
+
+
+def left_out(meaning: str) -> Any:
+    """The same, of a field that is not there at all where it has nothing to say."""
+    return Field(default=None, description=meaning, exclude_if=lambda value: value is None)
+
+
+class Part(BaseModel):
+    """What stands inside a body."""
+
+    model_config = STRICT
 
 
 class Payload(BaseModel):
@@ -21,18 +48,19 @@ class Payload(BaseModel):
     Replay: an event's id is derived from the event that caused it, so publishing again is the same event.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = STRICT
     TYPE: ClassVar[str]
     TOPIC: ClassVar[str]
     VERSION: ClassVar[int] = 1
+    SUBJECT: ClassVar[str] = "customer"  # the field with the id of the object that the event is about
 
-    account: str
-    customer: str  # Stripe's customer id; "" where the fact has none
+    account: str = means("the Stripe account")
+    customer: str = means("Stripe's customer id; empty where the fact has none")
 
     @property
     def subject(self) -> str:
         """The id of the object that the event is about."""
-        return self.customer
+        return str(getattr(self, self.SUBJECT))
 
     @classmethod
     def schema_id(cls) -> str:
@@ -42,18 +70,19 @@ class Payload(BaseModel):
     def of(cls, event: Event) -> Self:
         """The typed body of a received event. Raises Poison, naming the field.
 
-        Fields that this version does not know yet are passed over: a newer writer may have added them.
+        Fields that this version does not know yet are passed over, and words that it does not know are kept.
         """
-        known = {name: value for name, value in event.data.items() if name in cls.model_fields}
         try:
-            return cls.model_validate(known)
+            return cls.model_validate(dict(event.data), extra="ignore", context=READING)
         except ValidationError as problem:
             first = problem.errors(include_input=False, include_url=False)[0]
             where = ".".join(map(str, first["loc"]))
             raise Poison(f"{cls.TYPE}: {where}: {first['msg']}") from problem
 
-    def event(self, *, id: str, source: str, at: datetime, trace: str = "") -> Event:
-        """The event that carries this body."""
+    def event(
+        self, *, id: str, source: str, at: datetime, trace: str = "", recorded: datetime | None = None
+    ) -> Event:
+        """The event that carries this body. `recorded` is that of the event that caused it."""
         return Event(
             id=id,
             type=self.TYPE,
@@ -64,6 +93,7 @@ class Payload(BaseModel):
             schema=self.schema_id(),
             data=self.model_dump(mode="json"),
             trace=trace,
+            recorded=recorded,
         )
 
 
@@ -72,21 +102,18 @@ class DunningChanged(Payload):
 
     TYPE: ClassVar[str] = "millrace.dunning.changed"
     TOPIC: ClassVar[str] = topics.DUNNING_CHANGED
+    SUBJECT: ClassVar[str] = "invoice"
 
-    invoice: str
-    subscription: str | None
-    stage: Literal["open", "grace", "restricted", "exhausted", "recovered", "written_off", "closed"]
-    previous_stage: str | None  # None when the case has just been opened
-    access: Literal["given", "restricted"]
-    case_version: int  # grows by one a change: the newest wins, whatever order they arrive in
-    attempts: int
-    grace_until: AwareDatetime | None
-    reason: str
-    cause: str  # the id of the event that moved the case
-
-    @property
-    def subject(self) -> str:
-        return self.invoice
+    invoice: str = means("the invoice that is not paid: one case each")
+    subscription: str | None = means("the subscription it bills; null: all of the customer's")
+    stage: Stage = means("where the case stands now")
+    previous_stage: Stage | None = means("where it stood; null when it has just been opened")
+    access: DunningAccess = means("what it asks entitlement for")
+    case_version: int = means("grows by one a change: the newest wins, whatever order they arrive in")
+    attempts: int = means("how often Stripe has tried to collect")
+    grace_until: AwareDatetime | None = means("when grace ends; null when the case is not in grace")
+    reason: str = means("a sentence that a support agent can read")
+    cause: str = means("the id of the event that moved the case")
 
 
 class DunningTimerDue(Payload):
@@ -94,14 +121,24 @@ class DunningTimerDue(Payload):
 
     TYPE: ClassVar[str] = "millrace.dunning.timer.due"
     TOPIC: ClassVar[str] = topics.DUNNING_TIMERS
+    SUBJECT: ClassVar[str] = "invoice"
 
-    invoice: str
-    timer: str  # what it was set for
-    due_at: AwareDatetime
+    invoice: str = means("the invoice whose case it belongs to")
+    timer: str = means("what it was set for; unique within the case")
+    due_at: AwareDatetime = means("the deadline itself, however late it was noticed")
 
-    @property
-    def subject(self) -> str:
-        return self.invoice
+
+class FeatureVerdict(Part):
+    """What a customer may do with one feature, and why."""
+
+    verdict: VerdictWord = means("limited is allowed, up to `limit`")
+    kind: FeatureKind = means("of the feature")
+    limit: int | None = means("how many; null where the verdict is not limited")
+    reason: str = means("a sentence that a support agent can read")
+    rule: str = means("the rule that decided")
+    evidence: tuple[str, ...] = means("the ids of the events that prove it")
+    until: AwareDatetime | None = means("when it stops being true without a further event; null: never")
+    then: FeatureVerdict | None = left_out("the verdict from `until` on; absent without one")
 
 
 class EntitlementState(Payload):
@@ -110,22 +147,48 @@ class EntitlementState(Payload):
     TYPE: ClassVar[str] = "millrace.entitlement.state"
     TOPIC: ClassVar[str] = topics.ENTITLEMENT_STATE
 
-    version: int  # of the customer's access; grows by one a change
-    catalog: str  # the price-book version that decided
-    features: dict[str, dict[str, Any]]  # feature → {verdict, kind, limit, reason, evidence}
-    as_of: AwareDatetime  # the time of the event that brought it here
+    version: int = means("of the customer's access; grows by one a change")
+    catalog: str = means("the version of the catalog that decided")
+    features: dict[str, FeatureVerdict] = means("every feature of the catalog, by its name")
+    as_of: AwareDatetime = means("the time of the event that brought it here")
+
+
+class BriefVerdict(Part):
+    """A verdict as far as a change of it matters."""
+
+    verdict: VerdictWord = means("limited is allowed, up to `limit`")
+    limit: int | None = means("how many; null where the verdict is not limited")
+    until: AwareDatetime | None = means("when it stops being true without a further event; null: never")
+
+
+class FeatureChange(Part):
+    """One feature's verdict, before and after."""
+
+    feature: str = means("its name in the catalog")
+    before: BriefVerdict | None = means("null: the feature was not judged before")
+    after: BriefVerdict | None = means("null: the catalog no longer knows it")
+    reason: str = means("a sentence that a support agent can read")
 
 
 class EntitlementChanged(Payload):
-    """One feature's verdict changed, from which event and by which rule."""
+    """Verdicts changed, from which event and under which catalog."""
 
     TYPE: ClassVar[str] = "millrace.entitlement.changed"
     TOPIC: ClassVar[str] = topics.ENTITLEMENT_CHANGED
 
-    version: int
-    catalog: str
-    changes: list[dict[str, Any]]  # {feature, before, after, reason}
-    cause: str
+    version: int = means("of the customer's access: that of the state published with it")
+    catalog: str = means("the version of the catalog that decided")
+    changes: tuple[FeatureChange, ...] = means("the features whose verdict changed, by name")
+    cause: str = means("the id of the event that changed them")
+
+
+class LedgerEntry(Part):
+    """One line of a journal transaction."""
+
+    account: str = means("its number in the chart of accounts")
+    currency: str = means("ISO 4217, in lower case")
+    amount_minor: int = means("in minor units of the currency; a debit is positive, a credit negative")
+    invoice: str | None = left_out("the invoice it belongs to; absent without one")
 
 
 class LedgerPosted(Payload):
@@ -133,16 +196,13 @@ class LedgerPosted(Payload):
 
     TYPE: ClassVar[str] = "millrace.ledger.posted"
     TOPIC: ClassVar[str] = topics.LEDGER_POSTED
+    SUBJECT: ClassVar[str] = "fact"
 
-    fact: str  # the natural key that makes it happen once
-    kind: str
-    effective_at: AwareDatetime
-    entries: list[dict[str, Any]]  # {account, currency, amount_minor, invoice?}
-    cause: str
-
-    @property
-    def subject(self) -> str:
-        return self.fact
+    fact: str = means("the natural key that makes it happen once, whatever events tell it")
+    kind: str = means("the kind of fact")
+    effective_at: AwareDatetime = means("when it happened, for the books")
+    entries: tuple[LedgerEntry, ...] = means("its lines")
+    cause: str = means("the id of the event that told it first")
 
 
 class RefreshRequested(Payload):
@@ -150,14 +210,11 @@ class RefreshRequested(Payload):
 
     TYPE: ClassVar[str] = "millrace.refresh.requested"
     TOPIC: ClassVar[str] = topics.REFRESH_REQUESTED
+    SUBJECT: ClassVar[str] = "object"
 
-    object: str  # the object's id
-    reason: str
-    cause: str
-
-    @property
-    def subject(self) -> str:
-        return self.object
+    object: str = means("the object's id at Stripe")
+    reason: str = means("what the doubt is")
+    cause: str = means("the id of the event that left it")
 
 
 class DeadLetter(Payload):
@@ -165,15 +222,16 @@ class DeadLetter(Payload):
 
     TYPE: ClassVar[str] = "millrace.dead-letter"
     TOPIC: ClassVar[str] = "dead-letter"  # each consumer has its own: see topics.dead_letter
+    SUBJECT: ClassVar[str] = "event_id"
 
-    consumer: str
-    reason: str
-    event_id: str
-    event_type: str
-    topic: str
-    partition: int
-    offset: int
-    record_key: str = ""
+    consumer: str = means("who parked it")
+    reason: str = means("why, without a value of the event")
+    event_id: str = means("its ce_id; empty where the record could not be read")
+    event_type: str = means("its ce_type; empty where the record could not be read")
+    topic: str = means("where the record is")
+    partition: int = means("where the record is")
+    offset: int = means("where the record is")
+    record_key: str = Field(default="", description="the record's key")
 
     @property
     def subject(self) -> str:
@@ -185,15 +243,16 @@ class OutboxParked(Payload):
 
     TYPE: ClassVar[str] = "millrace.outbox.parked"
     TOPIC: ClassVar[str] = topics.dead_letter("outbox-relay")
+    SUBJECT: ClassVar[str] = "<topic>/<row_id>"
 
-    outbox: str  # <lane>@<generation>
-    row_id: int
-    topic: str  # where it was to go
-    record_key: str
-    reason: str  # a word: too_large, bad_headers, …
-    detail: str
-    behind: bool  # it was fit to go, and waits for an earlier row of its key
-    bytes: int  # of key, headers and payload
+    outbox: str = means("which: <lane>@<generation>")
+    row_id: int = means("the row's id there")
+    topic: str = means("where it was to go")
+    record_key: str = means("its key")
+    reason: str = means("a word: too_large, bad_headers, …")
+    detail: str = means("the same as a sentence")
+    behind: bool = means("it was fit to go, and waits for an earlier row of its key")
+    bytes: int = means("of key, headers and payload")
 
     @property
     def subject(self) -> str:

@@ -15,6 +15,7 @@ from entitlement.domain.access import Restriction, Verdict
 from entitlement.domain.newer import Standing
 from entitlement.domain.plans import Catalog
 from entitlement.domain.subscription import Snapshot, snapshot
+from millrace.errors import Poison
 from millrace.events import Event, stripe
 from millrace.events.ours import (
     DunningChanged,
@@ -74,15 +75,19 @@ def subscription_told(customer: Customer, event: Event, catalog: Catalog) -> Cha
     return _reassessed(told, event, catalog, _said(id_, new, now), _asks(customer, id_, event, before, now))
 
 
+RESTRICTS = {"given": False, "restricted": True}  # a word that is not here is never guessed at
+
+
 def dunning_changed(customer: Customer, event: Event, catalog: Catalog) -> Changed | str:
     """Dunning's word on an invoice: the newest version of its case holds."""
     told = DunningChanged.of(event)
     known = customer.restrictions.get(told.invoice)
     if known and known.version >= told.case_version:
         return f"invoice {told.invoice}: version {known.version} of its case is already known"
-    word = Restriction(
-        told.invoice, told.subscription, told.access == "restricted", told.case_version, told.reason, event.id
-    )
+    if told.access not in RESTRICTS:
+        raise Poison(f"access {told.access[:40]!r} is not known here")
+    restricted = RESTRICTS[told.access]
+    word = Restriction(told.invoice, told.subscription, restricted, told.case_version, told.reason, event.id)
     after = replace(customer, restrictions={**customer.restrictions, told.invoice: word})
     return _reassessed(after, event, catalog, f"invoice {told.invoice}: access {told.access}", ())
 
