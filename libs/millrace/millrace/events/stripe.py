@@ -58,7 +58,7 @@ def whole(obj: Object, path: str) -> int:
 def dig(obj: Any, path: str) -> Any:
     """Whatever stands at a dotted path, or None when the way there ends."""
     for name in path.split("."):
-        if not isinstance(obj, dict):
+        if not isinstance(obj, (dict, Mapping)):  # an event's data is a mapping of its own
             return None
         obj = obj.get(name)
     return obj
@@ -93,10 +93,11 @@ def subscription_of_invoice(invoice: Object) -> str | None:
     found = id_of(dig(invoice, "parent.subscription_details.subscription")) or id_of(
         invoice.get("subscription")
     )
-    return found or next(_subscriptions_of_lines(invoice), None)
+    return found or next(subscriptions_of_lines(invoice), None)
 
 
-def _subscriptions_of_lines(invoice: Object) -> Iterator[str]:
+def subscriptions_of_lines(invoice: Object) -> Iterator[str]:
+    """The subscriptions that the lines of an invoice name, as far as its lines are shown."""
     for line in listed({**invoice, "lines": _loose(invoice.get("lines"))}, "lines"):
         for path in (
             "parent.subscription_item_details.subscription",
