@@ -36,7 +36,7 @@ def record(event: Event, *, topic: str = "test", partition: int = 0, offset: int
     """A record that carries an event; offsets count up unless given."""
     at = next(_offsets) if offset is None else offset
     named = [(name, text.encode()) for name, text in headers(event).items()]
-    return read(topic, partition, at, event.key.encode(), named, orjson.dumps(event.data))
+    return read(topic, partition, at, event.key.encode(), named, orjson.dumps(event.data, default=dict))
 
 
 def record_of(body: Mapping[str, Any], **coordinates: Any) -> Record:

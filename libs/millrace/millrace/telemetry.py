@@ -17,13 +17,20 @@ from typing import Any
 
 import orjson
 
-TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def new_trace() -> str:
     """A fresh W3C traceparent, made where something enters the system."""
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+def entered(incoming: str) -> str:
+    """The traceparent of something that enters the system: a step of the trace that it brings, or a fresh trace."""
+    if not (match := TRACEPARENT.fullmatch(incoming)):
+        return new_trace()
+    return f"00-{match[1]}-{secrets.token_hex(8)}-{match[3]}"
 
 
 def child_trace(traceparent: str, name: str) -> str:

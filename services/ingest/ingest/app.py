@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from ingest import store
 from ingest.custody import Custody
 from ingest.door import Limits, Server
@@ -13,7 +11,6 @@ from ingest.jobs import GroupCommit, Partitions
 from ingest.settings import Settings
 from millrace import clock, postgres, service
 from millrace.documents import Watched
-from millrace.errors import Misconfigured
 from millrace.sealing import Keys, Policy, provider
 
 
@@ -23,7 +20,7 @@ async def main(settings: Settings) -> None:
     policy = Watched(settings.sealing, Policy.read, seconds=1.0)
     keys_of = provider(settings.keys)
     async with await postgres.pool(settings.database.get_secret_value(), size=3, name="ingest") as pool:
-        await _migrated(pool)
+        await postgres.migrated(pool, store.SCHEMA)
         commits = GroupCommit(
             pool,
             events_max=settings.queue_events_max,
@@ -62,9 +59,3 @@ def _limits(settings: Settings) -> Limits:
         idle_seconds_max=settings.idle_seconds_max,
         connections_max=settings.connections_max,
     )
-
-
-async def _migrated(pool: postgres.Pool) -> None:
-    async with pool.acquire() as connection:
-        if missing := await postgres.pending(cast(postgres.Connection, connection), store.SCHEMA):
-            raise Misconfigured(f"the database lacks {', '.join(missing)}: run `millrace migrate`")

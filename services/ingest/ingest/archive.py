@@ -11,12 +11,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
+
+import orjson
+import zstandard
 
 from ingest import archive_store, store
 from ingest.archive_store import Record
+from ingest.domain import Endpoint, Refused, document, envelope
 from ingest.domain.months import Month
 from millrace.postgres import Connection
-from millrace.sealing import Keys, key_id
+from millrace.sealing import DataKey, Keys, Policy, key_id
 
 MONTHS_AHEAD = 3
 
@@ -38,6 +43,45 @@ async def opened(keys: Keys, rows: Sequence[Record]) -> list[bytes | None]:
         else None
         for row in rows
     ]
+
+
+class Published(NamedTuple):
+    """An event as its outbox row had it, but for its trace, and for ciphertext, which is never twice the same."""
+
+    key: str
+    headers: dict[str, str]
+    payload: bytes
+
+
+async def again(
+    connection: Connection, keys: Keys, policy: Policy, names: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], Published]:
+    """Events of these (account, id), made once more from the bytes that came in: not those of whoever was erased.
+
+    Raises: Unopenable when a body is not what was stored in its row.
+    """
+    rows = await archive_store.of_names(connection, names)
+    found = await keys.by_id({key_id(row["raw"]) for row in rows})
+    return {
+        (row["account"], row["id"]): made
+        for row in rows
+        if (key := found.get(key_id(row["raw"]))) and (made := _made(row, key, policy))
+    }
+
+
+def _made(row: Record, key: DataKey, policy: Policy) -> Published | None:
+    """The same way as at the door, from the stored bytes; None when today's rules would not take them."""
+    raw = store.raw_bytes(row["account"], row["id"], key, row["raw"])
+    body = document.read(raw)
+    if isinstance(body, Refused):
+        return None
+    door = Endpoint(row["endpoint"], row["account"], row["livemode"], "", ())
+    arrived = envelope.arrival(door, body, raw, source=row["source"], now=row["received_at"], trace="")
+    if isinstance(arrived, Refused):
+        return None
+    made = store.row(arrived, key, policy)
+    payload = zstandard.decompress(made.payload, max_output_size=made.unpacked)
+    return Published(made.key, orjson.loads(made.headers), payload)
 
 
 async def digest(connection: Connection, keys: Keys) -> str:

@@ -5,7 +5,7 @@ They are for operators: for a role that reads every schema. `detach` acts as the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -75,6 +75,22 @@ select known.account, known.id, known.received_at, type, created, api_version, l
 async def find(connection: Connection, id_: str, account: str | None) -> list[Record]:
     """The event of that id, one an account; `raw` is None where its month has been detached."""
     return [dict(row) for row in await connection.fetch(FIND, id_, account)]
+
+
+OF_NAMES = """
+-- Events by their names, as far as their months are still there.
+select e.account, e.id, e.received_at, e.source, e.endpoint, e.livemode, e.raw
+  from unnest($1::text[], $2::text[]) as asked (account, id)
+  join ingest.event_id as known using (account, id)
+  join ingest.event as e
+    on (e.received_at, e.account, e.id) = (known.received_at, known.account, known.id)
+"""
+
+
+async def of_names(connection: Connection, names: Sequence[tuple[str, str]]) -> list[Record]:
+    """What is stored of these (account, id)."""
+    accounts, ids = [account for account, _ in names], [id_ for _, id_ in names]
+    return [dict(row) for row in await connection.fetch(OF_NAMES, accounts, ids)]
 
 
 PUBLISHED = """

@@ -29,6 +29,7 @@ from typing import Protocol, cast
 import httptools
 
 from ingest.domain import Refused
+from millrace import tracing
 from millrace.errors import Misconfigured
 
 log = logging.getLogger("ingest.door")
@@ -91,7 +92,7 @@ class Limits:
 class Head:
     """A request as far as its body: what the application judges first."""
 
-    __slots__ = ("began", "context", "headers", "keep_alive", "method", "path", "peer", "trace")
+    __slots__ = ("began", "context", "headers", "keep_alive", "method", "path", "peer", "span", "trace")
 
     def __init__(self, began: float, peer: str) -> None:
         self.began, self.peer = began, peer  # by the loop's clock; the address at the other end
@@ -99,7 +100,7 @@ class Head:
         self.headers: dict[bytes, bytes] = {}  # lower-case; one that came twice is a list with commas
         self.keep_alive = True
         self.context: object = None  # the application's own
-        self.trace = ""
+        self.span, self.trace = tracing.NOTHING, ""
 
 
 Reply = Callable[[Answer], None]

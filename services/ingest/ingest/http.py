@@ -24,7 +24,7 @@ from ingest.domain import Arrival, Endpoint, Refused, Signed, admit, envelope, s
 from ingest.domain.envelope import Networks, Source
 from ingest.door import Answer, Head, Reply
 from ingest.store import Row
-from millrace import telemetry
+from millrace import telemetry, tracing
 from millrace.clock import Clock
 from millrace.errors import Retryable
 
@@ -35,6 +35,7 @@ refusals.addFilter(
 )
 
 PATH = b"/webhooks/stripe/"
+ROUTED: tracing.Attributes = {tracing.METHOD: "POST", tracing.ROUTE: "/webhooks/stripe/{endpoint}"}
 NO_ENDPOINT = "unknown"  # in metrics and logs, for whatever is not one of ours
 FETCHING_MAX = 1000  # requests that wait for their customer's key; beyond it 503
 FETCH_SECONDS = 8.0  # for a key
@@ -111,6 +112,8 @@ class Webhook:
     def sent(self, head: Head, answer: Answer, seconds: float) -> None:
         metrics.REQUESTS.labels(self._name(head), answer.outcome).inc()
         metrics.REQUEST_SECONDS.observe(seconds, _exemplar(head.trace))
+        head.span.tell({tracing.STATUS: answer.status, tracing.OUTCOME: answer.outcome})
+        head.span.end()
 
     def gone(self, head: Head) -> None:
         metrics.REQUESTS.labels(self._name(head), "gone").inc()
@@ -155,10 +158,11 @@ class Webhook:
     def _admit(self, admitted: Admitted, head: Head, raw: bytes, reply: Reply) -> None:
         endpoint, signed, source = admitted
         now = self.clock.now()
-        head.trace = telemetry.new_trace()
+        self._begin(head, endpoint)
         arrival = admit(endpoint, signed, raw, now=now, trace=head.trace, source=source)
         if isinstance(arrival, Refused):
             return reply(self._refused(arrival, endpoint.name))
+        head.span.tell(tracing.about(arrival.event))
         age = max(0.0, (now - arrival.event.time).total_seconds())
         metrics.EVENT_AGE_SECONDS.observe(age, _exemplar(head.trace))
         if arrival.cards:
@@ -168,6 +172,13 @@ class Webhook:
         else:
             self._fetch(arrival, reply)
         return None
+
+    def _begin(self, head: Head, endpoint: Endpoint) -> None:
+        """The trace of this request: the one that a gateway began, or a fresh one."""
+        incoming = head.headers.get(b"traceparent", b"").decode("latin-1")
+        named = {**ROUTED, tracing.ENDPOINT: endpoint.name}
+        head.span = tracing.span("webhook", "server", parent=incoming, attributes=named)
+        head.trace = head.span.traceparent or telemetry.entered(incoming)
 
     def _fetch(self, arrival: Arrival, reply: Reply) -> None:
         """The first event of a customer in a while: its key is in the database, or is made there."""

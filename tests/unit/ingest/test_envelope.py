@@ -69,6 +69,19 @@ def test_what_is_published_is_what_consumers_decode() -> None:
     assert event.time == datetime.fromtimestamp(1_795_000_000, UTC)
 
 
+@pytest.mark.parametrize(
+    ("source", "recorded"), [("webhook", NOW), ("sweep", NOW), ("refresh", NOW), ("import", None)]
+)
+def test_an_event_says_when_it_was_received_unless_it_was_imported(
+    source: envelope.Source, recorded: datetime | None
+) -> None:
+    body = arrived().body
+    found = envelope.arrival(ENDPOINT, body, b"", source=source, now=NOW, trace="")
+    assert isinstance(found, Arrival)
+    assert found.event.recorded == recorded
+    assert ("ce_recordedtime" in headers(found.event)) == (recorded is not None)
+
+
 def test_an_event_without_a_version_says_so() -> None:
     assert arrived(api_version=None).event.schema == envelope.UNVERSIONED
 

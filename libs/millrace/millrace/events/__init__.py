@@ -8,7 +8,7 @@ Stripe's events travel as Stripe rendered them: `data` is the whole Event object
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,9 @@ from millrace.events.dataref import HEADER as DATAREF
 from millrace.events.dataref import claimed
 
 STRIPE = "stripe."  # the prefix of `type` for everything Stripe sent
+OURS = (
+    "millrace."  # the prefix of `type` for what our services publish; other teams have prefixes of their own
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Event:
     schema: str  # Stripe's API version, or millrace/<type>/<version>
     data: Mapping[str, Any] = field(repr=False)  # may hold what a log must not
     trace: str = ""  # W3C traceparent
+    recorded: datetime | None = None  # when Stripe's webhook was received; what it caused has the same
 
     @property
     def account(self) -> str:
@@ -45,8 +49,41 @@ class Event:
         return self.key.partition("/")[0]
 
 
+class Body(Mapping[str, Any]):
+    """The JSON object in a record, parsed when somebody looks: most consumers pass most events by.
+
+    Raises: Poison at the first look, when it is no JSON object or of a version that nobody here can read.
+    """
+
+    __slots__ = ("_found", "_refused", "raw")
+
+    def __init__(self, raw: bytes, refused: str = "") -> None:
+        self.raw, self._refused = raw, refused
+        self._found: dict[str, Any] | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        return (self._found if self._found is not None else self._parsed())[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parsed())
+
+    def __len__(self) -> int:
+        return len(self._parsed())
+
+    def __repr__(self) -> str:
+        return f"Body({len(self.raw)} bytes)"
+
+    def _parsed(self) -> dict[str, Any]:
+        if self._found is None:
+            if self._refused:
+                raise Poison(self._refused)
+            self._found = _object(self.raw)
+        return self._found
+
+
 # What a record cannot do without. Source: CloudEvents, Kafka binding, binary mode.
 HEADERS = ("ce_id", "ce_type", "ce_source", "ce_subject", "ce_time", "ce_dataschema")
+RECORDED = "ce_recordedtime"  # CloudEvents' extension of that name
 
 
 def headers(event: Event) -> dict[str, str]:
@@ -61,31 +98,45 @@ def headers(event: Event) -> dict[str, str]:
         "ce_dataschema": event.schema,
         "content-type": "application/json",
     }
+    if event.recorded:
+        found[RECORDED] = instant(event.recorded)
     if event.trace:
         found["traceparent"] = event.trace
     return found
 
 
 def decode(key: bytes | None, received: Mapping[str, bytes], value: bytes | None) -> Event:
-    """The event in a Kafka record. Raises Poison, naming the header or field that is wrong."""
-    if claimed(received):
+    """The event in a Kafka record; its body is read later. Raises Poison, naming the header that is wrong."""
+    if DATAREF in received and claimed(received):
         raise Poison(
             f"the payload is elsewhere: read the record with millrace.claims, which fetches {DATAREF}"
         )
-    text = {name: _text(name, received.get(name)) for name in HEADERS}
     if key is None or value is None:
         raise Poison(f"record has no {'key' if key is None else 'value'}")
+    id_, type_, source, subject, time, schema, key_ = _texts(key, received)
     return Event(
-        id=text["ce_id"],
-        type=text["ce_type"],
-        source=text["ce_source"],
-        subject=text["ce_subject"],
-        time=parse_instant(text["ce_time"]),
-        key=_text("key", key),
-        schema=_known(text["ce_type"], text["ce_dataschema"]),
-        data=_object(value),
-        trace=received.get("traceparent", b"").decode("ascii", "ignore"),
+        id_,
+        type_,
+        source,
+        subject,
+        parse_instant(time),
+        key_,
+        schema,
+        Body(value, _refused(type_, schema) if type_.startswith(OURS) else ""),
+        received["traceparent"].decode("ascii", "ignore") if "traceparent" in received else "",
+        _recorded(received[RECORDED]) if RECORDED in received else None,
     )
+
+
+def _texts(key: bytes, received: Mapping[str, bytes]) -> list[str]:
+    """The headers of HEADERS and the key as text, decoded in one go: none of them may hold what parts them."""
+    try:
+        found = b"\0".join([*[received[name] for name in HEADERS], key]).decode().split("\0")
+    except (KeyError, UnicodeDecodeError):
+        found = []
+    if len(found) == len(HEADERS) + 1 and all(found):
+        return found
+    return [*(_text(name, received.get(name)) for name in HEADERS), _text("key", key)]
 
 
 def instant(at: datetime) -> str:
@@ -122,18 +173,26 @@ def _object(value: bytes) -> dict[str, Any]:
     try:
         data = orjson.loads(value)
     except orjson.JSONDecodeError as problem:
-        raise Poison(f"value is not JSON: {problem.msg} at {problem.pos}") from problem
+        raise Poison(
+            f"value is not JSON: {problem.msg} at {problem.pos}"
+        ) from None  # its text quotes the value
     if not isinstance(data, dict):
         raise Poison(f"value is not a JSON object but {type(data).__name__}")
     return data
 
 
-def _known(type_: str, schema: str) -> str:
-    """Stripe's versions all pass; of ours, only the versions this library knows."""
-    if type_.startswith(STRIPE):
-        return schema
+def _recorded(raw: bytes) -> datetime | None:
+    """It is only measured by: one that cannot be read stops nothing."""
+    try:
+        return parse_instant(raw.decode("ascii"))
+    except (Poison, UnicodeDecodeError):
+        return None
+
+
+def _refused(type_: str, schema: str) -> str:
+    """Why nobody here can read a body of ours: only the versions that this library knows can be."""
     from millrace.events.ours import VERSIONS  # the registry stands on this module
 
-    if schema not in VERSIONS.get(type_, ()):
-        raise Poison(f"ce_dataschema {schema!r} of {type_!r} is unknown to this version of millrace")
-    return schema
+    if schema in VERSIONS.get(type_, ()):
+        return ""
+    return f"ce_dataschema {schema!r} of {type_!r} is unknown to this version of millrace"

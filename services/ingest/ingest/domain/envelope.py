@@ -35,6 +35,7 @@ NO_ACCOUNT = Refused(
 
 Source = Literal["webhook", "sweep", "refresh", "import"]
 WEBHOOK: frozenset[Source] = frozenset({"webhook"})
+UNAWAITED: frozenset[Source] = frozenset({"import"})  # old news, whose way nobody measures
 
 
 Networks = Sequence[IPv4Network | IPv6Network]
@@ -117,6 +118,7 @@ def arrival(
         schema=_named(body.get("api_version")) or UNVERSIONED,
         data=body,
         trace=trace,
+        recorded=None if source in UNAWAITED else now,
     )
     return Arrival(
         event,

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
+from millrace import tracing
 from outbox_relay import metrics
 from outbox_relay.domain.cursor import Cursor, Identity, Obstacles, Position, Snapshot
 from outbox_relay.domain.page import Page, Plan, Refused
@@ -169,13 +170,23 @@ class Stream:
         decision: int | None = None,
     ) -> None:
         try:
-            await self.publisher.publish(batches, cursor, halfway)
+            with self._traced(made):
+                await self.publisher.publish(batches, cursor, halfway)
         except Rejected as refusal:
             await self.quarantine.refused(made, refusal, decision)
             raise
         self.cursor, self.committed = cursor, time.monotonic()
         for topic, rows in made.published.items():
             metrics.PUBLISHED.labels(self.lane, topic).inc(rows)
+
+    def _traced(self, made: Plan) -> tracing.Span:
+        """The span of a page, which links to the traces in it."""
+        if not made.batches:  # the cursor alone
+            return tracing.Span()
+        counted: tracing.Attributes = {tracing.LANE: self.lane, tracing.COUNT: sum(made.published.values())}
+        return tracing.many(
+            "publish", "producer", _traces(made), since=self.oldest, attributes={**SENDING, **counted}
+        )
 
     async def _idle(self, load: Load, stop: asyncio.Event) -> None:
         """Nothing to do; now and then the cursor is committed alone, so that the whole way is known to work."""
@@ -207,6 +218,20 @@ class Stream:
 
     def _oldest_age(self) -> float:
         return (datetime.now(UTC) - self.oldest).total_seconds() if self.oldest else 0.0
+
+
+SENDING: tracing.Attributes = {
+    tracing.SYSTEM: "kafka",
+    tracing.OPERATION: "publish",
+    tracing.OPERATION_TYPE: "send",
+}
+
+
+def _traces(made: Plan) -> Iterator[str]:
+    """The traceparents of a plan's records."""
+    for records in made.batches.values():
+        for record in records:
+            yield from (value.decode("latin-1") for name, value in record.headers if name == "traceparent")
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
