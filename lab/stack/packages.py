@@ -32,6 +32,7 @@ class Package:
 
 
 JAVA = Package("Java 17 or newer", "default-jre-headless", "java-21-openjdk-headless", "openjdk")
+JDK = Package("A Java compiler", "default-jdk-headless", "java-21-openjdk-devel", "openjdk")
 MAVEN = Package("Maven", "maven", "maven", "maven")
 COMPILER = Package("A C compiler", "gcc", "gcc", "gcc")
 SPIN = Package("The model checker Spin", "spin", "spin", "spin")

@@ -51,6 +51,11 @@ def java(say: Say) -> Path:
     return _found(_java, packages.JAVA, say)
 
 
+def jdk(say: Say) -> Path:
+    """A java that runs source files: it stands beside its compiler. Raises: MissingPiece."""
+    return _found(_jdk, packages.JDK, say)
+
+
 def maven(say: Say) -> Path:
     """Raises: MissingPiece."""
     return _found(_first("mvn"), packages.MAVEN, say)
@@ -83,6 +88,11 @@ def _java() -> Path | None:
     home = os.environ.get("JAVA_HOME")
     path = shutil.which("java", path=f"{home}/bin" if home else None) or shutil.which("java")
     return Path(path) if path and java_major(_output(path, "-version")) >= JAVA_OLDEST else None
+
+
+def _jdk() -> Path | None:
+    found = _java()
+    return found if found and found.resolve().with_name("javac").exists() else None
 
 
 def java_major(words: str) -> int:

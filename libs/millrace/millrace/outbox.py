@@ -13,7 +13,9 @@ import orjson
 
 from millrace.events import Event, headers
 from millrace.events.keys import key_hash
+from millrace.events.ours import Payload
 from millrace.postgres import Connection, Schema, Series, Transaction
+from millrace.telemetry import child_trace
 
 SCHEMA = Schema("outbox", (Series("outbox", "millrace.migrations.outbox"),))  # one in each database
 WRITES = Series("writes_outbox", "millrace.migrations.writes_outbox")  # in every schema whose role publishes
@@ -52,8 +54,21 @@ async def publish(tx: Transaction, messages: Sequence[Message]) -> None:
         [e.key for e in events],
         [key_hash(e.key) for e in events],
         [headers(e) for e in events],
-        [orjson.dumps(e.data) for e in events],
+        [orjson.dumps(e.data, default=dict) for e in events],
     )
+
+
+def caused(cause: Event, by: str, *payloads: Payload) -> list[Message]:
+    """What an event made happen in the consumer `by`, ready to publish: the same cause gives the same ids."""
+    return [
+        Message(payload.TOPIC, _effect(payload, cause, by, place)) for place, payload in enumerate(payloads)
+    ]
+
+
+def _effect(payload: Payload, cause: Event, by: str, place: int) -> Event:
+    id = f"{by}.{cause.id}.{place}"
+    trace = child_trace(cause.trace, id)
+    return payload.event(id=id, source=f"millrace/{by}", at=cause.time, trace=trace, recorded=cause.recorded)
 
 
 MAKE_DAYS = """

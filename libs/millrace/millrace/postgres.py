@@ -7,11 +7,13 @@ a service's role may do only what its migrations grant.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import asyncpg
@@ -102,7 +104,7 @@ def _json_text(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Numbered migrations of one author: `package` holds files named NNNN_intent.sql.
+    """Numbered migrations of one author: `package`, or the folder of this path, holds files named NNNN_intent.sql.
 
     In them, $schema and $role stand for the schema being migrated and the role that will use it.
     """
@@ -112,11 +114,12 @@ class Series:
 
     def files(self) -> Iterator[tuple[int, str, str]]:
         """(number, file name, text) in order. Raises Misconfigured for a gap or a misnamed file."""
-        found = sorted(f.name for f in resources.files(self.package).iterdir() if f.name.endswith(".sql"))
+        folder = Path(self.package) if os.sep in self.package else resources.files(self.package)
+        found = sorted(f.name for f in folder.iterdir() if f.name.endswith(".sql"))
         for place, name in enumerate(found, 1):
             if not (match := FILE.fullmatch(name)) or int(match[1]) != place:
                 raise Misconfigured(f"{self.package}/{name}: expected {place:04d}_intent.sql")
-            yield place, name, resources.files(self.package).joinpath(name).read_text()
+            yield place, name, folder.joinpath(name).read_text()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +189,13 @@ async def pending(connection: Connection, schema: Schema) -> list[str]:
     rows = await connection.fetch(f"select series, number from {schema.name}.migration") if exists else []
     done = {(row["series"], row["number"]) for row in rows}
     return [name for s in schema.series for number, name, _ in s.files() if (s.name, number) not in done]
+
+
+async def migrated(pool: Pool, schema: Schema) -> None:
+    """What a service does before anything else. Raises: Misconfigured, which says what is lacking and how to get it."""
+    async with pool.acquire() as connection:
+        if lacking := await pending(cast(Connection, connection), schema):
+            raise Misconfigured(f"schema {schema.name} lacks {', '.join(lacking)}: run `millrace migrate`")
 
 
 async def _stage(connection: Connection, schema: Schema) -> None:
