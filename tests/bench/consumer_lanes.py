@@ -1,8 +1,10 @@
 """Consumers that do nothing with an event but remember that they met it, each a process of its own.
 
-python -m tests.bench.consumer_lanes LANE DSN KAFKA TOPIC COUNT
+python -m tests.bench.consumer_lanes LANE NAME DSN KAFKA TOPIC COUNT
 
-prints what it cost as JSON once so many events are remembered. Time and CPU count from the moment the partitions
+NAME is that of the consumer: its group and its schema.
+
+It prints what it cost as JSON once so many events are remembered. Time and CPU count from the moment the partitions
 are assigned.
 
     floor       getmany and one `insert … select unnest`: no library, no decoding, nothing but the dedupe row
@@ -26,21 +28,22 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from millrace import postgres
 from millrace.consumer import TABLES, Consumer, Decision, Each, Fold, metrics, noop
 from millrace.events import Event
-from millrace.postgres import Pool, Schema, Series, Transaction
+from millrace.postgres import Pool, Series, Transaction
 
 BATCH = 500
 TYPE = "stripe.invoice.paid"
-SCHEMA = Schema("bench", TABLES)
-SEEN = Series("seen", "tests.bench.consumer_seen")
-FLOOR = Schema("bench", (SEEN,))
+SEEN = (Series("seen", "tests.bench.consumer_seen"),)
 
 REMEMBER = """
 -- The floor: one statement a batch.
-insert into bench.seen (source, event_id)
+insert into {name}.seen (source, event_id)
 select * from unnest($1::text[], $2::text[])
 on conflict do nothing
 """
-REMEMBER_ONE = "insert into bench.seen (source, event_id) values ($1, $2) on conflict do nothing returning 1"
+REMEMBER_ONE = """
+-- The same for one event.
+insert into {name}.seen (source, event_id) values ($1, $2) on conflict do nothing returning 1
+"""
 
 
 class Stopwatch:
@@ -77,28 +80,28 @@ class _Assigned(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ca
         self.watch.start()
 
 
-async def floor(pool: Pool, kafka: str, topic: str, watch: Stopwatch) -> int:
-    consumer = await _started(kafka, topic, watch, "bench-floor")
-    events = 0
+async def floor(name: str, pool: Pool, kafka: str, topic: str, watch: Stopwatch) -> int:
+    consumer = await _started(kafka, topic, watch, name)
+    events, remember = 0, REMEMBER.format(name=name)
     while not watch.saw(events):
         fetched = await consumer.getmany(timeout_ms=200, max_records=BATCH)
         names = [_name(record) for records in fetched.values() for record in records]
         if names:
             sources, ids = zip(*names, strict=True)
             async with postgres.transaction(pool) as tx:
-                await tx.execute(REMEMBER, list(sources), list(ids))
+                await tx.execute(remember, list(sources), list(ids))
             await consumer.commit({tp: records[-1].offset + 1 for tp, records in fetched.items()})
             events += len(names)
     await consumer.stop()
     return events
 
 
-async def an_event(pool: Pool, kafka: str, topic: str, watch: Stopwatch) -> int:
-    consumer = await _started(kafka, topic, watch, "bench-an-event")
-    events = 0
+async def an_event(name: str, pool: Pool, kafka: str, topic: str, watch: Stopwatch) -> int:
+    consumer = await _started(kafka, topic, watch, name)
+    events, remember = 0, REMEMBER_ONE.format(name=name)
     async for record in consumer:
         async with postgres.transaction(pool) as tx:
-            await tx.fetchval(REMEMBER_ONE, *_name(record))
+            await tx.fetchval(remember, *_name(record))
         await consumer.commit({TopicPartition(record.topic, record.partition): record.offset + 1})
         events += 1
         if watch.saw(events):
@@ -107,7 +110,7 @@ async def an_event(pool: Pool, kafka: str, topic: str, watch: Stopwatch) -> int:
     return events
 
 
-async def fold(pool: Pool, kafka: str, topic: str, watch: Stopwatch) -> int:
+async def fold(name: str, pool: Pool, kafka: str, topic: str, watch: Stopwatch) -> int:
     async def load(tx: Transaction, keys: Sequence[str]) -> dict[str, None]:
         return {}
 
@@ -118,16 +121,16 @@ async def fold(pool: Pool, kafka: str, topic: str, watch: Stopwatch) -> int:
         return noop("nothing to do")
 
     nothing: Fold[None, None] = Fold(
-        "bench", {TYPE: apply}, key=lambda event: event.key, load=load, save=save, rules=lambda: None
+        name, {TYPE: apply}, key=lambda event: event.key, load=load, save=save, rules=lambda: None
     )
     return await _ours(nothing, pool, kafka, topic, watch)
 
 
-async def each(pool: Pool, kafka: str, topic: str, watch: Stopwatch) -> int:
+async def each(name: str, pool: Pool, kafka: str, topic: str, watch: Stopwatch) -> int:
     async def handle(tx: Transaction, event: Event) -> None:
         """Nothing."""
 
-    return await _ours(Each("bench", {TYPE: handle}), pool, kafka, topic, watch)
+    return await _ours(Each(name, {TYPE: handle}), pool, kafka, topic, watch)
 
 
 async def _ours(what: Fold[Any, Any] | Each, pool: Pool, kafka: str, topic: str, watch: Stopwatch) -> int:
@@ -135,9 +138,9 @@ async def _ours(what: Fold[Any, Any] | Each, pool: Pool, kafka: str, topic: str,
     consumer = Consumer(what, topics=[topic], pool=pool, kafka=kafka, batch_max=BATCH)
     running = asyncio.create_task(consumer.run(stop))
     while not running.done():
-        if metrics.REBALANCES.labels("bench")._value.get():
+        if metrics.REBALANCES.labels(what.name)._value.get():
             watch.start()
-        if watch.saw(events := _counted()):
+        if watch.saw(events := _counted(what.name)):
             break
         await asyncio.sleep(0.005)
     stop.set()
@@ -145,9 +148,10 @@ async def _ours(what: Fold[Any, Any] | Each, pool: Pool, kafka: str, topic: str,
     return events
 
 
-def _counted() -> int:
+def _counted(name: str) -> int:
     """What the consumer has told Prometheus."""
-    return round(sum(s.value for s in metrics.EVENTS.collect()[0].samples if s.name.endswith("_total")))
+    counted: list[float] = [metrics.EVENTS.labels(name, end)._value.get() for end in ("noop", "applied")]
+    return round(sum(counted))
 
 
 async def _started(kafka: str, topic: str, watch: Stopwatch, group: str) -> AIOKafkaConsumer:
@@ -175,18 +179,18 @@ def _resident() -> int:
         return int(file.read().split()[1]) * resource.getpagesize() >> 20
 
 
-LANES: dict[str, tuple[Schema, Callable[[Pool, str, str, Stopwatch], Awaitable[int]]]] = {
-    "floor": (FLOOR, floor),
-    "fold": (SCHEMA, fold),
-    "each": (SCHEMA, each),
-    "an_event": (FLOOR, an_event),
+LANES: dict[str, tuple[tuple[Series, ...], Callable[[str, Pool, str, str, Stopwatch], Awaitable[int]]]] = {
+    "floor": (SEEN, floor),
+    "fold": (TABLES, fold),
+    "each": (TABLES, each),
+    "an_event": (SEEN, an_event),
 }
 
 
-async def main(lane: str, dsn: str, kafka: str, topic: str, count: str) -> None:
+async def main(lane: str, name: str, dsn: str, kafka: str, topic: str, count: str) -> None:
     watch = Stopwatch(int(count))
     pool = await postgres.pool(dsn, timeout_seconds=60)
-    watch.tell(await LANES[lane][1](pool, kafka, topic, watch))
+    watch.tell(await LANES[lane][1](name, pool, kafka, topic, watch))
     await pool.close()
 
 

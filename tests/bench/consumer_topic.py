@@ -35,7 +35,7 @@ def body(number: int) -> bytes:
     return orjson.dumps({"id": f"evt_{number}", "object": "event", "data": {"object": invoice}})
 
 
-def headers(number: int, sequence: int) -> list[tuple[str, bytes]]:
+def headers(number: int, relay: bytes, sequence: int) -> list[tuple[str, bytes]]:
     digest = hashlib.sha256(b"%d" % number).hexdigest()
     return [
         ("ce_specversion", b"1.0"), ("ce_id", b"evt_%d" % number), ("ce_type", b"stripe.invoice.paid"),
@@ -43,7 +43,7 @@ def headers(number: int, sequence: int) -> list[tuple[str, bytes]]:
         ("ce_time", b"2026-11-21T12:00:00Z"), ("ce_recordedtime", b"2026-11-21T12:00:01.123456Z"),
         ("ce_dataschema", b"2026-10-28.endive"), ("content-type", b"application/json"),
         ("traceparent", f"00-{digest[:32]}-{digest[32:48]}-01".encode()),
-        ("millrace-outbox", b"main@0"), ("millrace-outbox-id", b"%d" % number), ("millrace-pseq", b"%d" % sequence),
+        ("millrace-outbox", relay), ("millrace-outbox-id", b"%d" % number), ("millrace-pseq", b"%d" % sequence),
     ]  # fmt: skip
 
 
@@ -53,7 +53,7 @@ async def main(kafka: str, topic: str, count: str, first: str = "0", rate: str =
     )
     await producer.start()
     partitions = sorted(await producer.partitions_for(topic))
-    sequences: Counter[int] = Counter(dict.fromkeys(partitions, int(first)))
+    relay, sequences = b"main@" + first.encode(), Counter[int]()  # a generation of its own each time
     began = time.perf_counter()
     for start in range(int(first), int(first) + int(count), PART):
         sent = []
@@ -67,7 +67,7 @@ async def main(kafka: str, topic: str, count: str, first: str = "0", rate: str =
                     body(number),
                     key.encode(),
                     partition=partition,
-                    headers=headers(number, sequences[partition]),
+                    headers=headers(number, relay, sequences[partition]),
                 )
             )
         await asyncio.gather(*sent)

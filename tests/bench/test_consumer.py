@@ -14,6 +14,7 @@ CONSUMER_BENCH_ROUNDS  of every lane in turn (3)
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import shutil
@@ -28,7 +29,8 @@ import pytest
 
 from lab.stack import Stack
 from lab.stack.jars import CHECKOUT
-from tests.bench.consumer_lanes import FLOOR, LANES
+from millrace.postgres import Schema, Series
+from tests.bench.consumer_lanes import LANES, SEEN
 from tests.bench.relay_costs import counted
 from tests.bench.test_relay import run, started, tell
 from tests.support.database import MakeDatabase
@@ -42,6 +44,7 @@ ARRIVALS = 2000  # a second, while a backlog drains
 PEER = Path(__file__).parent / "peers" / "faststream"
 INSTALLED = CHECKOUT / ".millrace" / "bench" / "peers" / "faststream"
 
+numbers = itertools.count(1)
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
 
 
@@ -87,24 +90,31 @@ async def test_a_backlog_drains_faster_than_more_arrives(
 async def one(
     lane: str, stack: Stack, topic: str, database: MakeDatabase, events: int = EVENTS
 ) -> dict[str, Any]:
-    schema, _ = LANES[lane]
+    schema = named(lane, LANES[lane][0])
     count = events // SLOW if lane == "an_event" else events
     db = await database(schema)
+    words = (stack.kafka, topic, str(count))
     async with counted(db.owner) as costs:
-        found = await run("tests.bench.consumer_lanes", lane, db.dsn(schema), stack.kafka, topic, str(count))
+        found = await run("tests.bench.consumer_lanes", lane, schema.name, db.dsn(schema), *words)
     return rated(found, asdict(costs))
 
 
 async def faststream(python: Path, stack: Stack, topic: str, database: MakeDatabase) -> dict[str, Any]:
-    db = await database(FLOOR)
+    schema = named("faststream", SEEN)
+    db = await database(schema)
     async with counted(db.owner) as costs:
         process = await asyncio.create_subprocess_exec(
-            python, PEER / "consume.py", db.dsn(FLOOR), stack.kafka, topic, str(EVENTS // SLOW),
+            python, PEER / "consume.py", schema.name, db.dsn(schema), stack.kafka, topic, str(EVENTS // SLOW),
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         out, _ = await asyncio.wait_for(process.communicate(), 600)
     assert process.returncode == 0
     return rated(json.loads(out.splitlines()[-1]), asdict(costs))
+
+
+def named(lane: str, tables: tuple[Series, ...]) -> Schema:
+    """A consumer of its own, each time: nobody goes on where another one was."""
+    return Schema(f"bench_{lane}_{next(numbers)}_{os.getpid()}", tables)
 
 
 def rated(found: dict[str, Any], costs: dict[str, float]) -> dict[str, Any]:
