@@ -182,11 +182,11 @@ async def test_what_only_looks_sealed_is_left_as_it_is(desk: Desk) -> None:
     assert (await desk.opener().event(replace(event, data=data))).data == data
 
 
-async def test_the_handler_of_the_readme_opens_what_it_needs(database: MakeDatabase, tmp_path: Path) -> None:
-    text = (Path(__file__).parents[3] / "libs" / "millrace" / "README.md").read_text()
+async def test_the_handler_of_the_documentation_opens_what_it_needs(database: MakeDatabase, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "consuming.md").read_text()
     (example,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "Opener" in block)
     names: dict[str, Any] = {}
-    exec(compile(example, "README.md", "exec"), names)
+    exec(compile(example, "consuming.md", "exec"), names)
     new_key(tmp_path / "keys")
     async with rooms_in(database, names["SCHEMA"]) as rooms:
         pool = await postgres.pool(rooms.db.dsn(names["SCHEMA"]))
