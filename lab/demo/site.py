@@ -131,6 +131,8 @@ def remember(site: Site, endpoint: Endpoint, file: Path) -> None:
         "MILLRACE_KAFKA": site.stack.kafka,
         "MILLRACE_KEYS": site.keys,
         "MILLRACE_CLOCK": f"file:{site.clock.path}",
+        "MILLRACE_CATALOG": str(COMPANY / "catalog.yaml"),
+        "MILLRACE_POLICIES": str(COMPANY / "dunning.yaml"),
         "MILLRACE_WEBHOOK": site.url(endpoint),
         "MILLRACE_WEBHOOK_SECRET": site.secret,
     }

@@ -22,6 +22,7 @@ from operations.verify import Check
 
 FOLDER = CHECKOUT / ".millrace" / "test-demo"
 SEED, CUSTOMERS = 7, 24
+CONSUMERS = ("entitlement", "ledger", "dunning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +65,11 @@ def play(story: Story, folder: Path, env_file: Path, *, chaos: int | None = None
 
 def wrong(checks: list[Check]) -> list[str]:
     return [f"{check.name}: {check.detail}" for check in checks if not check.ok]
+
+
+def rebuilt(played: Played, consumer: str) -> Any:
+    """A consumer built anew out of Kafka alone, which must be the live one down to the last row."""
+    told = played.json("replay", consumer)
+    assert (told["equal"], told["differing"], told["missing"]) == (True, 0, 0)
+    assert told["found"] == {"Kafka": told["events"]}
+    return told

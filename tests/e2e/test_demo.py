@@ -17,7 +17,7 @@ from lab.stack import manage
 from lab.stack.jars import CHECKOUT
 from millrace import postgres
 from operations.verify import verify
-from tests.e2e.demo import CUSTOMERS, SEED, Played, play, wrong
+from tests.e2e.demo import CONSUMERS, CUSTOMERS, SEED, Played, play, rebuilt, wrong
 
 AGAIN = CHECKOUT / ".millrace" / "test-demo-again"
 
@@ -123,6 +123,8 @@ def test_every_process_killed_once_ends_in_the_same_state(
     assert sorted(killed.killed) == ["dunning", "entitlement", "ingest", "ledger", "outbox_relay"]
     assert wrong(killed.checks) == []
     assert killed.digest == played.result.digest
+    for consumer in CONSUMERS:
+        rebuilt(Played(killed, again, tmp_path / "env"), consumer)
 
 
 OLD = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from itertools import groupby
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -17,6 +18,8 @@ from millrace.events import instant
 from millrace.postgres import Connection, Schema, Series, Transaction
 
 State = Case | Departed  # what a key of dunning stands for: an invoice, or a customer who was deleted
+S = TypeVar("S", Case, Departed)
+OPEN = frozenset({Stage.OPEN, Stage.GRACE, Stage.RESTRICTED, Stage.EXHAUSTED})
 
 SCHEMA = Schema("dunning", (*TABLES, Series("dunning", "dunning.migrations")))
 
@@ -63,19 +66,24 @@ returning 1
 
 
 async def save_states(tx: Transaction, changes: Sequence[Applied[State]]) -> None:
-    """Keep what a batch changed: cases, their timers, and the customers who are gone. Raises: Retryable."""
-    cases = [Applied(c.key, c.event, c.state, c.reason) for c in changes if isinstance(c.state, Case)]
-    gone = [Applied(c.key, c.event, c.state, c.reason) for c in changes if isinstance(c.state, Departed)]
-    if cases:
-        await save_cases(tx, cases)
-    if gone:
-        await save_departed(tx, gone)
-    if cases or gone:
-        await close_departed(tx, [*cases, *gone])
+    """Keep what a batch changed: cases, their timers, and the customers who are gone. Raises: Retryable.
+
+    A departure meets the cases as they are when it comes, so what is before and after it is saved apart: which
+    timers there are must not depend on where batches were cut.
+    """
+    for departed, run in groupby(changes, lambda change: isinstance(change.state, Departed)):
+        if departed:
+            await save_departed(tx, [_change(c, c.state) for c in run if isinstance(c.state, Departed)])
+        else:
+            await save_cases(tx, [_change(c, c.state) for c in run if isinstance(c.state, Case)])
+
+
+def _change(change: Applied[State], state: S) -> Applied[S]:
+    return Applied(change.key, change.event, state, change.reason)
 
 
 async def save_cases(tx: Transaction, changes: Sequence[Applied[Case]]) -> None:
-    """Keep the last state of each case, and set the timer of each deadline.
+    """Keep the last state of each case, and set the timer of each deadline that it had, if only for one event.
 
     Raises: Retryable when a case moved since it was loaded; the batch is judged again on what it is now.
     """
@@ -92,7 +100,8 @@ async def save_cases(tx: Transaction, changes: Sequence[Applied[Case]]) -> None:
     ]
     if len(saved) != len(rows):
         raise Retryable("a case was changed by somebody else meanwhile", after=0.05)
-    await set_timers(tx, list(last.values()))
+    await set_timers(tx, changes)
+    await close_cases(tx, changes)
 
 
 SAVE_DEPARTED = """
@@ -104,45 +113,61 @@ select * from unnest($1::text[], $2::text[], $3::timestamptz[])
 
 
 async def save_departed(tx: Transaction, changes: Sequence[Applied[Departed]]) -> None:
-    rows = [(c.state.account, c.state.customer, c.state.at) for c in changes]
-    await tx.execute(SAVE_DEPARTED, *map(list, zip(*rows, strict=True)))
+    """Keep who is gone, and see to it that their open cases are closed."""
+    rows = [(c.state.account, c.state.customer, c.state.at, c.event.trace) for c in changes]
+    accounts, customers, at, traces = map(list, zip(*rows, strict=True))
+    await tx.execute(SAVE_DEPARTED, accounts, customers, at)
+    await tx.execute(CLOSE_OF_DEPARTED, accounts, customers, traces, CUSTOMER_GONE)
 
 
-CLOSE_DEPARTED = """
--- A timer, due at once, for each open case of these customers, if they are gone.
+CLOSE_OF_DEPARTED = """
+-- A timer, due at once, for each case of these customers that stands open.
 insert into dunning.timer (account, invoice, timer, customer, due_at, trace)
-select c.account, c.invoice, $4, c.customer, d.at, touched.trace
-  from (select distinct on (account, customer) *
-          from unnest($1::text[], $2::text[], $3::text[]) as t (account, customer, trace)
-         order by account, customer) as touched
+select c.account, c.invoice, $4, c.customer, d.at, gone.trace
+  from unnest($1::text[], $2::text[], $3::text[]) with ordinality as gone (account, customer, trace, place)
   join dunning.departed as d using (account, customer)
   join dunning."case" as c using (account, customer)
  where c.stage in ('open', 'grace', 'restricted', 'exhausted')
+ order by gone.place
+    on conflict (account, invoice, timer) do nothing
+"""
+
+CLOSE_CASES = """
+-- The same for cases that were open, if only for one event, when their customer was gone already.
+insert into dunning.timer (account, invoice, timer, customer, due_at, trace)
+select account, invoice, $5, customer, d.at, open.trace
+  from unnest($1::text[], $2::text[], $3::text[], $4::text[]) with ordinality
+       as open (account, invoice, customer, trace, place)
+  join dunning.departed as d using (account, customer)
+ order by open.place
     on conflict (account, invoice, timer) do nothing
 """
 
 
-async def close_departed(tx: Transaction, changes: Sequence[Applied[Case] | Applied[Departed]]) -> None:
-    """See to it that no case of a customer who is gone stays open, whichever of the two came first."""
-    rows = {(c.state.account, _customer(c.state)): c.event.trace for c in changes}
-    accounts, customers = zip(*rows, strict=True)
-    await tx.execute(CLOSE_DEPARTED, list(accounts), list(customers), list(rows.values()), CUSTOMER_GONE)
-
-
-def _customer(state: State) -> str:
-    return state.customer if isinstance(state, Departed) else state.facts.customer
+async def close_cases(tx: Transaction, changes: Sequence[Applied[Case]]) -> None:
+    """See to it that no case stays open which opens after its customer has gone."""
+    rows = [
+        (c.state.account, c.state.invoice, c.state.facts.customer, c.event.trace)
+        for c in changes
+        if c.state.standing.stage in OPEN
+    ]
+    if rows:
+        await tx.execute(CLOSE_CASES, *map(list, zip(*rows, strict=True)), CUSTOMER_GONE)
 
 
 SET_TIMERS = """
 -- A timer for each deadline. The same deadline again, fired or not, is the same timer.
 insert into dunning.timer (account, invoice, timer, customer, due_at, trace)
-select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[])
+select account, invoice, timer, customer, due_at, trace
+  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[]) with ordinality
+       as set (account, invoice, timer, customer, due_at, trace, place)
+ order by place
     on conflict (account, invoice, timer) do nothing
 """
 
 
 async def set_timers(tx: Transaction, changes: Sequence[Applied[Case]]) -> None:
-    """Set a timer for each case that is in grace until an instant."""
+    """Set a timer for each grace that has an end. Of a deadline that is told again, the first one counts."""
     rows = [
         (c.state.account, c.state.invoice, grace_timer(until), c.state.facts.customer, until, c.event.trace)
         for c in changes

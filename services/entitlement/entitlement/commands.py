@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import orjson
 
 from entitlement import store
+from entitlement.catalog import InForce
+from entitlement.domain.customer import Customer
+from entitlement.domain.plans import Catalog
+from entitlement.fold import fold
 from entitlement.store import SCHEMA
+from millrace.clock import Clock
+from millrace.consumer import Fold
+from millrace.consumer.compared import WRITTEN, Compared
 from millrace.postgres import Connection
 from millrace.topics import DUNNING_CHANGED, STRIPE_BILLING
 
 TOPICS = (STRIPE_BILLING, DUNNING_CHANGED)  # what this consumer reads
+
+COMPARED: Mapping[str, Compared] = {
+    "access": Compared(apart={"revision": "grows by one a batch, wherever batches were cut"}),
+    "access_history": Compared(apart={"recorded_at": WRITTEN}),
+}
+
+
+def rebuilt(catalog: Path, clock: Clock) -> tuple[Fold[Customer, Catalog], str]:
+    """The fold as it runs in the service, and the version of the rules that it judges by. Raises Misconfigured."""
+    in_force = InForce(catalog, clock).running
+    return fold(lambda: in_force), f"catalog {in_force.version}"
+
 
 SUBSCRIPTIONS = """
 -- Every subscription with its items' prices and quantities.
@@ -139,4 +160,14 @@ def _verdict(verdict: dict[str, Any], evidence: bool) -> dict[str, Any]:
     return shown
 
 
-__all__ = ["SCHEMA", "TOPICS", "access", "counts", "customers", "digest", "subscriptions"]
+__all__ = [
+    "COMPARED",
+    "SCHEMA",
+    "TOPICS",
+    "access",
+    "counts",
+    "customers",
+    "digest",
+    "rebuilt",
+    "subscriptions",
+]

@@ -9,14 +9,13 @@ from ledger.settings import Settings
 from ledger.store import SCHEMA
 from millrace import postgres, service
 from millrace.consumer import Consumer
-from millrace.errors import Misconfigured
 
 
 async def main(settings: Settings) -> None:
     """Run until told to stop. Raises Misconfigured when the database is not migrated."""
     pool = await postgres.pool(settings.database.get_secret_value(), name="ledger")
     try:
-        await _migrated(pool)
+        await postgres.migrated(pool, SCHEMA)
         await service.run(
             Consumer(
                 fold(),
@@ -31,9 +30,3 @@ async def main(settings: Settings) -> None:
         )
     finally:
         await pool.close()
-
-
-async def _migrated(pool: postgres.Pool) -> None:
-    async with pool.acquire() as connection:
-        if missing := await postgres.pending(connection, SCHEMA):  # type: ignore[arg-type]  # the pool's proxy
-            raise Misconfigured(f"LEDGER_DATABASE lacks {len(missing)} migrations: run `millrace migrate`")

@@ -21,7 +21,20 @@ from ledger import commands as ledger
 from millrace import outbox, postgres
 from millrace.clock import clock
 from millrace.errors import Misconfigured
-from operations import endpoints, erase, events, flow, importing, kafka, keys, relay, running, send, show
+from operations import (
+    endpoints,
+    erase,
+    events,
+    flow,
+    importing,
+    kafka,
+    keys,
+    rebuild,
+    relay,
+    running,
+    send,
+    show,
+)
 from operations import verify as proof
 from operations.running import DRIFT, Json
 from operations.services import SCHEMAS
@@ -38,6 +51,7 @@ def commands(app: typer.Typer) -> None:
     app.add_typer(keys.app)
     app.add_typer(relay.app)
     app.command()(erase.erase)
+    app.command()(rebuild.replay)
 
 
 def migrate(
@@ -107,6 +121,8 @@ def send_(
 
 def status(json: Json = False) -> None:
     """How far events have come: stored, published, applied by each consumer, parked and why.
+
+    `millrace consumers status` has each consumer's lag, rate and members, `millrace parked list` what is parked.
 
     Example: millrace status --json | jq '.consumers[].behind'
     """

@@ -42,6 +42,12 @@ class Settings(BaseSettings):
     sealing: Path = Field(
         default=Path("schemas/sealing.yaml"), description="the policy of personal fields, for `import`"
     )
+    catalog: Path | None = Field(
+        default=None, description="entitlement's ENTITLEMENT_CATALOG, for `replay entitlement`"
+    )
+    policies: Path | None = Field(
+        default=None, description="dunning's DUNNING_POLICIES, for `replay dunning`"
+    )
 
     @property
     def relay_lanes(self) -> tuple[Lane, ...]:

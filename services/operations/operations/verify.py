@@ -33,8 +33,8 @@ select source, event_id, outcome from {schema}.processed_events
 """
 
 PARKED = """
--- What a consumer keeps parked; unreadable records have no id.
-select source, event_id from {schema}.parked_event where event_id <> ''
+-- What a consumer keeps parked.
+select source, event_id from {schema}.parked_event
 """
 
 AUDITED = """
@@ -135,9 +135,10 @@ async def _applied(connection: Connection, consumer: Consumer, rows: list[tuple[
     }
     count = Counter(met.values())
     kept = {name for name, outcome in met.items() if outcome == "parked"} == parked
-    differ = sorted(wanted ^ met.keys())
+    differ = sorted(wanted ^ {name for name in met if name[0]})  # what could not be read has no source
     told = (
         f"{len(met):,} = {count['applied']:,} applied + {count['noop']:,} no-op + {count['parked']:,} parked"
+        + (f" + {count['discarded']:,} discarded" if count["discarded"] else "")
     )
     detail = told if not differ else f"{len(differ)} not met or not asked for: {differ[:3]}"
     return [

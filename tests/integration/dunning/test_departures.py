@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from millrace.consumer import Batches
 from millrace.events import Event
 from millrace.events.ours import DunningChanged
 from millrace.postgres import Pool
-from tests.integration.dunning.way_out import sent
+from tests.integration.dunning.way_out import owner_fetch, sent
 from tests.support.database import Database
 from tests.support.events import record
 from tests.unit.dunning.runner import POLICIES
@@ -28,6 +29,11 @@ ORDERS = {
         told("declined lost_card", 0), customer_deleted(2), told("failed 1", 0),
     ],
 }  # fmt: skip
+
+
+FORGET = (
+    'truncate dunning."case", dunning.timer, dunning.departed, dunning.processed_events, dunning.parked_event'
+)
 
 
 async def _quiet(pool: Pool, db: Database, batches: Sequence[Sequence[Event]]) -> list[tuple[str, str, str]]:
@@ -73,3 +79,34 @@ async def test_somebody_elses_cases_stay_open(pool: Pool, db: Database) -> None:
 async def test_a_payment_that_is_told_later_still_recovers(pool: Pool, db: Database) -> None:
     await _quiet(pool, db, [[told("failed 1", 0), customer_deleted(2)]])
     assert await _quiet(pool, db, [[told("paid 1", 1)]]) == [("in_1", "recovered", "given")]
+
+
+LIVES = {
+    "a deadline that moves": [told("failed 1", 0), told("declined lost_card", 0), told("paid 1", 1)],
+    "a case that opens and ends after the departure": [customer_deleted(2), told("failed 1", 0), told("paid 1", 1)],
+    "a case that ends before the departure": [told("failed 1", 0), told("paid 1", 1), customer_deleted(2)],
+    "two cases around the departure": [
+        told("failed 1", 0), customer_deleted(2), told("failed 1", 1, invoice="in_2"),
+        told("failed 2", 3), told("paid 1", 4, invoice="in_2"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("life", LIVES.values(), ids=LIVES)
+async def test_which_timers_are_set_does_not_depend_on_where_batches_are_cut(
+    life: list[Event], pool: Pool, db: Database
+) -> None:
+    """A rebuild cuts them otherwise, and has to end with the same timers, set by the same events."""
+    traced = [replace(event, trace=f"00-{n:032x}-{n:016x}-01") for n, event in enumerate(life, 1)]
+    ends = set()
+    for size in range(1, len(life) + 1):
+        await owner_fetch(db, FORGET)
+        consumer = Batches(pool, fold(lambda: POLICIES))
+        for start in range(0, len(life), size):
+            await consumer.apply([record(event) for event in traced[start : start + size]])
+        rows = await owner_fetch(
+            db, "select account, invoice, timer, customer, due_at, trace from dunning.timer"
+        )
+        ends.add(tuple(sorted(tuple(row) for row in rows)))
+    [end] = ends
+    assert end

@@ -23,7 +23,7 @@ STATEMENTS = {name: text for name, text in vars(store).items() if isinstance(tex
 
 
 def test_there_are_statements_to_prepare() -> None:
-    assert len(STATEMENTS) == 13
+    assert len(STATEMENTS) == 14
 
 
 @pytest.mark.parametrize("name", STATEMENTS)

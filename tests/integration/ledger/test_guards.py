@@ -190,12 +190,14 @@ async def test_the_role_reaches_the_parents_only(ledger: Ledger) -> None:
         "account": ["SELECT"],
         "audit": ["INSERT", "SELECT"],
         "balance_delta": ["SELECT"],
+        "consumer": ["INSERT", "SELECT"],
         "entry": ["INSERT", "SELECT"],
         "fact": ["INSERT", "SELECT"],
         "journal_tx": ["INSERT", "SELECT"],
         "migration": ["SELECT"],
         "parked_event": ["DELETE", "INSERT", "SELECT"],
         "processed_events": ["INSERT", "SELECT"],
+        "progress": ["INSERT", "SELECT", "UPDATE"],
     }
 
 

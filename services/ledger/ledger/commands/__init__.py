@@ -15,6 +15,7 @@ from ledger.commands.books import (
     unbalanced,
     waiting,
 )
+from ledger.commands.rebuilding import COMPARED, rebuilt
 from ledger.commands.refusals import Attempt, refused
 from ledger.store import SCHEMA
 from millrace.topics import STRIPE_BILLING, STRIPE_PAYMENTS
@@ -22,6 +23,7 @@ from millrace.topics import STRIPE_BILLING, STRIPE_PAYMENTS
 TOPICS = (STRIPE_BILLING, STRIPE_PAYMENTS)  # what this consumer reads
 
 __all__ = [
+    "COMPARED",
     "SCHEMA",
     "TOPICS",
     "Attempt",
@@ -34,6 +36,7 @@ __all__ = [
     "clearing",
     "digest",
     "drift",
+    "rebuilt",
     "receivable",
     "refused",
     "trial_balance",
