@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
-from millrace.consumer import Record, judge, read, run
+from millrace.consumer import Decision, Record, judge, read, run
+from millrace.consumer.judge import Stopped, parked
+from millrace.errors import Retryable
+from millrace.events import Event, headers
 from tests.support.events import record
 from tests.support.tally import Tally, event, fold
 
@@ -51,6 +55,37 @@ def test_a_bug_parks_its_event_and_its_text_is_never_told() -> None:
     assert (judged.outcome, judged.status) == ("parked", "failed")
     assert "ZeroDivisionError" in judged.reason
     assert "secret" not in judged.reason
+
+
+def test_the_traceback_of_a_bug_names_the_places_in_the_rule_and_in_the_runtime() -> None:
+    _, [judged] = run(fold(), None, [record(event("broken", "e1"))])
+    assert judged.reason.startswith("ZeroDivisionError at tally/__init__.py:")
+    assert " broken < consumer/judge.py:" in judged.reason
+
+
+def test_a_rule_that_wants_to_wait_for_the_world_stops_and_names_its_event() -> None:
+    def unready(tally: Tally | None, e: Event, _: None) -> Decision[Tally]:
+        raise Retryable("no rate for today yet")
+
+    stream = [record(event("add", "e1")), record(event("look", "e2"))]
+    with pytest.raises(Stopped) as stopped:
+        run(replace(fold(), apply={**fold().apply, "stripe.look": unready}), None, stream)
+    assert stopped.value.record is stream[1]
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"not json", b"[1, 2]"])
+def test_a_body_that_cannot_be_read_is_poison_where_its_type_concerns_us_and_nothing_elsewhere(
+    body: bytes,
+) -> None:
+    named = [(name, text.encode()) for name, text in headers(event("add", "e1")).items()]
+    other = [(name, b"stripe.other" if name == "ce_type" else raw) for name, raw in named]
+    assert outcomes(read("t", 0, 1, b"acct_test/a", named, body)) == ["parked poison"]
+    assert outcomes(read("t", 0, 1, b"acct_test/a", other, body)) == ["noop"]
+
+
+def test_a_reason_that_no_text_column_holds_is_made_one_that_does() -> None:
+    judged = parked(record(event("add", "e1")), "poison", "half a pair \ud800 and a \0")
+    assert judged.reason == "half a pair ? and a "
 
 
 def test_a_record_that_is_not_ours_is_poison_and_says_which_header_is_missing() -> None:

@@ -7,14 +7,21 @@ Each       the short form for other teams: one handler an event, in the batch's 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from millrace.events import Event
-from millrace.events.ours import Payload
+from millrace.events import OURS, Event
+from millrace.events.ours import VERSIONS, Payload
 from millrace.postgres import Transaction
+
+if TYPE_CHECKING:
+    from millrace.sealing import Opener  # only who opens something needs what it needs
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")  # it names a schema, and a role with a prefix
 
 S = TypeVar("S")  # the state that one key has in one consumer
 R = TypeVar("R")  # the rules it is judged by: a catalog, policies; a version of them
@@ -72,10 +79,13 @@ class Fold(Generic[S, R]):
 
     key      the state an event belongs to, or None when it concerns none of ours. May raise Poison.
     load     the states of these keys, locked in a fixed order; keys without one are left out. Set-based.
+             Where events wait, a key without a state is locked too (an advisory lock, say), or a fact that another
+             member applies just now would pass by whoever begins to wait for it.
     apply    event type → the pure rule that judges it. Types that are not named here are no-ops.
     save     everything this batch applied, in order; the last state of a key is the one to keep. Set-based.
     ordered  whether later events of a parked record key wait behind it. False where facts come in any order.
 
+    Raises: TypeError, ValueError when it is put together wrongly.
     Replay: the same events over the same rules end in the same states, whatever the batches were.
     """
 
@@ -87,6 +97,17 @@ class Fold(Generic[S, R]):
     rules: Callable[[], R]  # asked once a batch, so that a reloaded file takes effect between batches
     ordered: bool = True
 
+    def __post_init__(self) -> None:
+        who = _named(self.name, "Fold", self.apply)
+        for type_, rule in self.apply.items():
+            if not callable(rule) or _is_async(rule):
+                raise TypeError(
+                    f"{who}: the rule of {type_} must be a plain `def apply(state, event, rules)`"
+                )
+        for part in ("load", "save"):
+            if not _is_async(getattr(self, part)):
+                raise TypeError(f"{who}: {part} must be an `async def {part}(tx, …)`")
+
 
 Handler = Callable[[Transaction, Event], Awaitable[str | None]]
 
@@ -95,12 +116,58 @@ Handler = Callable[[Transaction, Event], Awaitable[str | None]]
 class Each:
     """A consumer as one handler an event type; its writes commit with the event's dedupe row.
 
-    A handler returns nothing, or the sentence that says what it did. It may raise Retryable or Poison.
+    A handler returns nothing, or the sentence that says what it did, which is audited. It may raise Retryable or
+    Poison, and is called again whenever its transaction is tried again.
+
+    ordered       whether later events of a parked record key wait behind it
+    independent   over how many transactions side by side the keys of a batch are spread; the events of one key
+                  stay one after another. Each takes a connection of the pool.
+    opens         opens the sealed fields that it may open, for the handler alone: what is parked stays sealed
+    batch_seconds when a transaction takes no further event: slow handlers hold no lock for longer
+
+    Raises: TypeError, ValueError when it is put together wrongly.
     """
 
     name: str
     handlers: Mapping[str, Handler]
     ordered: bool = True
+    independent: int = 1
+    opens: Opener | None = None
+    batch_seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        who = _named(self.name, "Each", self.handlers)
+        for type_, handler in self.handlers.items():
+            if not _is_async(handler) or not _takes_two(handler):
+                raise TypeError(f"{who}: the handler of {type_} must be an `async def handler(tx, event)`")
+        if self.independent < 1:
+            raise ValueError(f"{who}: independent is {self.independent}; 1 is one event after another")
+        if self.batch_seconds <= 0:
+            raise ValueError(f"{who}: batch_seconds is {self.batch_seconds}; give it some time")
+
+
+def _named(name: str, kind: str, types: Iterable[str]) -> str:
+    """How errors call it. Raises ValueError for a name that can name no schema, or a type that nobody can read."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{kind}({name!r}): a name is lower case letters, digits and _, up to 40")
+    for type_ in types:
+        if type_.startswith(OURS) and type_ not in VERSIONS:
+            raise ValueError(
+                f"{kind}({name!r}): no schema knows {type_}; known are {', '.join(sorted(VERSIONS))}"
+            )
+    return f"{kind}({name!r})"
+
+
+def _is_async(made: Any) -> bool:
+    return inspect.iscoroutinefunction(made) or inspect.iscoroutinefunction(type(made).__call__)
+
+
+def _takes_two(handler: Any) -> bool:
+    try:
+        inspect.signature(handler).bind(None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def latest(changes: Sequence[Applied[S]]) -> dict[str, Applied[S]]:

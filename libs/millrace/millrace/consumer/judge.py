@@ -5,23 +5,34 @@ The same step runs in the consumer, in a rebuild, and over every permutation in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+import traceback
+from collections.abc import Container, Iterable, Mapping, MutableMapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Generic
+from typing import Any, Generic, NamedTuple
 
-from millrace.consumer.decision import Applied, Decision, Fold, Outcome, R, S
+from millrace.consumer.decision import Applied, Decision, Each, Fold, Outcome, R, S
 from millrace.consumer.record import Record
-from millrace.errors import Poison
+from millrace.errors import Poison, Retryable
 from millrace.events import Event
 from millrace.events.ours import Payload
-from millrace.telemetry import describe
 
-POISON, FAILED, BEHIND, WAITING = "poison", "failed", "behind", "waiting"
+POISON, FAILED, BEHIND, WAITING = "poison", "failed", "behind", "waiting"  # why an event is parked
+HOLDING = frozenset({POISON, FAILED, BEHIND})  # what later events of the key wait behind, where order matters
+FRAMES_MAX = 12  # places of a traceback that are kept, innermost first
+
+Condemned = Mapping[str, tuple[str, str]]  # place → (status, reason)
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Stopped(Exception):
+    """One record cannot go on, and the transaction with it; `problem` says why."""
+
+    def __init__(self, record: Record, problem: Exception) -> None:
+        super().__init__(record.place)
+        self.record, self.problem = record, problem
+
+
+class Judged(NamedTuple):
     """What became of one record. `status` says why it is parked; '' when it is not."""
 
     record: Record
@@ -58,13 +69,15 @@ def judge(
     *,
     held: AbstractSet[str] = frozenset(),
     waiting: Iterable[tuple[str, Record]] = (),
-    condemned: Mapping[str, tuple[str, str]] | None = None,
+    condemned: Condemned | None = None,
 ) -> Verdict[S]:
     """Judge records in order; `states` evolves with them.
 
     held       record keys with a parked event: later events of these wait behind it, if the fold is ordered
     waiting    (key, record) parked for a fact of that key; judged again whenever the key's state changes
-    condemned  place → (status, reason) of records that the database refused
+    condemned  place → (status, reason) of records that were tried and found to be the cause of a failure
+
+    Raises: Stopped when a rule raises Retryable.
     """
     batch = _Batch(fold, rules, states, set(held), condemned or {})
     for key, record in waiting:
@@ -83,11 +96,11 @@ class _Batch(Generic[S, R]):
         rules: R,
         states: MutableMapping[str, S],
         held: set[str],
-        condemned: Mapping[str, tuple[str, str]],
+        condemned: Condemned,
     ) -> None:
         self.fold, self.rules, self.states, self.held, self.condemned = fold, rules, states, held, condemned
         self.waiting: dict[str, list[Record]] = {}
-        self.judged: dict[str, Judged] = {}
+        self.judged: dict[Record, Judged] = {}  # what waited for a later record is judged again
         self.changes: list[Applied[S]] = []
 
     def verdict(self) -> Verdict[S]:
@@ -96,8 +109,8 @@ class _Batch(Generic[S, R]):
     def take(self, record: Record) -> None:
         """Judge one record, and whatever waited for it."""
         judged = self._judge(record)
-        self.judged[record.place] = judged
-        if judged.status in (POISON, FAILED, BEHIND) and self.fold.ordered and record.order_key:
+        self.judged[record] = judged
+        if judged.status in HOLDING and self.fold.ordered and record.order_key:
             self.held.add(record.order_key)
         if judged.status == WAITING:
             self.waiting.setdefault(judged.key, []).append(record)
@@ -113,25 +126,21 @@ class _Batch(Generic[S, R]):
                 judged = self._judge(record)
                 if judged.status != WAITING:
                     pending.remove(record)
-                    self.judged[record.place] = judged
+                    self.judged[record] = judged
                     moved = moved or judged.outcome == Outcome.APPLIED
 
     def _judge(self, record: Record) -> Judged:
-        if record.place in self.condemned:
-            status, reason = self.condemned[record.place]
-            return _parked(record, status, reason)
-        if record.event is None:
-            return _parked(record, POISON, record.problem)
-        if self.fold.ordered and record.order_key in self.held:
-            return _parked(record, BEHIND, f"an earlier event of {record.order_key} is parked")
-        if record.event.type not in self.fold.apply:
-            return Judged(record, "noop", f"{record.event.type} does not concern {self.fold.name}")
+        if judged := before(self.fold, self.fold.apply, record, self.held, self.condemned):
+            return judged
+        assert record.event is not None
         try:
             return self._applied(record, record.event)
         except Poison as poison:
-            return _parked(record, POISON, str(poison))
+            return parked(record, POISON, str(poison))
+        except Retryable as problem:
+            raise Stopped(record, problem) from problem
         except Exception as bug:  # the rule is pure: trying again would fail again
-            return _parked(record, FAILED, describe(bug))
+            return parked(record, FAILED, broke(bug))
 
     def _applied(self, record: Record, event: Event) -> Judged:
         key = self.fold.key(event)
@@ -146,8 +155,40 @@ class _Batch(Generic[S, R]):
         return Judged(record, decision.outcome.value, decision.reason, key, effects=decision.effects)
 
 
-def _parked(record: Record, status: str, reason: str) -> Judged:
-    return Judged(record, "parked", reason, status=status)
+def before(
+    consumer: Fold[Any, Any] | Each,
+    types: Container[str],
+    record: Record,
+    held: AbstractSet[str],
+    condemned: Condemned,
+) -> Judged | None:
+    """What is decided about a record before its rule or handler is asked."""
+    if condemned and record.place in condemned:
+        return parked(record, *condemned[record.place])
+    if record.event is None:
+        return parked(record, POISON, record.problem)
+    if held and consumer.ordered and record.order_key in held:
+        return parked(record, BEHIND, f"an earlier event of {record.order_key} is parked")
+    if record.event.type not in types:
+        return Judged(record, "noop", f"{record.event.type} does not concern {consumer.name}")
+    return None
+
+
+def parked(record: Record, status: str, reason: str) -> Judged:
+    """Parked, with a reason that any text column can hold."""
+    return Judged(
+        record, "parked", reason.replace("\0", "").encode("utf-8", "replace").decode(), status=status
+    )
+
+
+def broke(problem: BaseException) -> str:
+    """An exception by its type and its places in the code, innermost first; never its text, which may quote a body."""
+    frames = traceback.extract_tb(problem.__traceback__)[-FRAMES_MAX:]
+    places = " < ".join(
+        f"{'/'.join(f.filename.split('/')[-2:])}:{f.lineno} {f.name}" for f in reversed(frames)
+    )
+    cause = f", from {broke(problem.__cause__)}" if problem.__cause__ else ""
+    return f"{type(problem).__name__} at {places}{cause}" if places else type(problem).__name__
 
 
 def run(
@@ -155,6 +196,6 @@ def run(
 ) -> tuple[MutableMapping[str, S], list[Judged]]:
     """Fold records in memory, each event once: what a consumer without a database would know."""
     ends: MutableMapping[str, S] = states if states is not None else {}
-    once = {(r.event.source, r.event.id) if r.event else (r.place, ""): r for r in reversed(records)}
-    fresh = [r for r in records if r in once.values()] if len(once) < len(records) else list(records)
+    once = {record.name: record for record in reversed(records)}
+    fresh = [record for record in records if once[record.name] is record]
     return ends, judge(fold, rules, ends, fresh).judged

@@ -31,6 +31,19 @@ alter table processed_events add column seq bigint generated always as identity;
 alter table processed_events drop constraint processed_events_outcome_check,
     add constraint processed_events_outcome_check check (outcome in ('applied', 'noop', 'parked', 'discarded'));
 
+-- A record that cannot be read has a name as well: no source, and its place as its id.
+update parked_event set event_id = topic || '/' || partition || '/' || kafka_offset where source = '';
+insert into processed_events (source, event_id, type, outcome, reason, topic, partition, kafka_offset)
+select source, event_id, type, 'parked', reason, topic, partition, kafka_offset
+  from parked_event where source = '' order by id;
+
+-- Offsets begin again in a topic that is made anew; names do not.
+alter table parked_event
+    drop constraint parked_event_topic_partition_kafka_offset_key,
+    add constraint parked_once unique (source, event_id);
+drop index parked_event_by_key;
+create index parked_event_by_key on parked_event (record_key, id) where status <> 'waiting';  -- "which is in front?"
+
 alter table parked_event
     add column asked_at timestamptz,               -- an operator wants it judged again; the consumer does it
     add column asked_by text,
