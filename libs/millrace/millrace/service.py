@@ -25,8 +25,8 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import REGISTRY, make_wsgi_app
 
-from millrace import telemetry
-from millrace.errors import Misconfigured
+from millrace import telemetry, tracing
+from millrace.errors import Failure, Misconfigured
 from millrace.settings import ServiceSettings
 
 log = logging.getLogger("millrace.service")
@@ -186,10 +186,14 @@ def main(name: str, settings: type[S], app: Callable[[S], Coroutine[Any, Any, No
     try:
         read = settings.read()
         telemetry.logs(name, read.log_level)
+        tracing.export(name)
         asyncio.run(app(read))
     except Misconfigured as problem:
         print(f"{name}: {problem}", file=sys.stderr)  # noqa: T201 the log is not set up yet
         sys.exit(78)
+    except Failure as problem:  # in our own words, which say what to do next
+        log.exception("stopped by a failure", extra={"why": str(problem)})
+        sys.exit(1)
     except Exception:
         log.exception("stopped by a failure")
         sys.exit(1)

@@ -102,8 +102,7 @@ async def consuming(consumer: Consumer) -> AsyncIterator[None]:
         await asyncio.wait_for(task, PATIENCE)
 
 
-async def test_the_handler_is_given_the_whole_event(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("millrace.consumer.loop.CLAIMED_BYTES", 60_000)  # more than one, fewer than all
+async def test_the_handler_is_given_the_whole_event(reader: Reader) -> None:
     sent = [large(1), event("add", "e2"), large(3), large(4), large(5)]
     await reader.publish(*sent)
     await reader.publish_packed(large(6))
@@ -111,7 +110,7 @@ async def test_the_handler_is_given_the_whole_event(reader: Reader, monkeypatch:
         await reader.it.published(6)
     records = await read_all(reader.stack.kafka, reader.it.topic)
     assert max(len(r.value) for r in records) < 300
-    async with consuming(reader.consumer()):
+    async with consuming(reader.consumer(batch_bytes=60_000)):  # more than one, fewer than all
         await until(lambda: len(reader.seen) == 6, PATIENCE)
     assert reader.seen == [*sent, large(6)]
     assert (await reader.it.account()).clean
