@@ -152,6 +152,19 @@ async def test_killed_between_the_database_commit_and_the_offset_commit_it_appli
     assert await harness.pool.fetchval("select count(*) from tally.processed_events") == 41
 
 
+async def test_a_restart_with_another_topic_reads_that_one_too(harness: Harness, topics: MakeTopic) -> None:
+    """Kafka gives a seat that comes back its old partitions, whatever it subscribes to now."""
+    await harness.send(event("add", "e1"))
+    async with running(harness.consumer(session_seconds=6)):
+        await harness.until_total(1)
+    both = harness.consumer(session_seconds=6)
+    both.topics = [harness.topic, await topics("more")]
+    elsewhere = Harness(harness.stack, harness.db, both.topics[1], harness.pool)
+    await elsewhere.send(event("add", "e2"))
+    async with running(both):
+        await harness.until_total(2)
+
+
 async def test_a_restart_continues_where_the_offsets_are(harness: Harness) -> None:
     await harness.send(*(event("add", f"a{n}") for n in range(10)))
     async with running(harness.consumer()):

@@ -182,7 +182,9 @@ async def test_what_only_looks_sealed_is_left_as_it_is(desk: Desk) -> None:
     assert (await desk.opener().event(replace(event, data=data))).data == data
 
 
-async def test_the_handler_of_the_documentation_opens_what_it_needs(database: MakeDatabase, tmp_path: Path) -> None:
+async def test_the_handler_of_the_documentation_opens_what_it_needs(
+    database: MakeDatabase, tmp_path: Path
+) -> None:
     text = (Path(__file__).parents[3] / "docs" / "consuming.md").read_text()
     (example,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "Opener" in block)
     names: dict[str, Any] = {}

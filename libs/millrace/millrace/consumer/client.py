@@ -9,6 +9,7 @@ Source: facts measured against Kafka 4.3.1 with aiokafka 0.14; read in its sourc
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -23,6 +24,13 @@ HEARTBEAT_SECONDS = 3.0
 POLL_SECONDS_MAX = 300.0  # without a look at Kafka, the client gives up its seat
 NONE, REBALANCING, FENCED = 0, 27, 82  # the protocol's codes; the last one is not among the client's
 FETCH_BYTES = 16 << 20  # that one broker may send at a time, and the client keeps until they are asked for
+
+
+def instance(name: str, topics: Iterable[str]) -> str:
+    """The name of a seat in the group. With other topics it is another seat: Kafka gives one that comes back its old
+    partitions, whatever it subscribes to now. The group waits for the old seat until its session is over.
+    """
+    return f"{name}-{hashlib.sha256(','.join(sorted(topics)).encode()).hexdigest()[:6]}"
 
 
 def client(kafka: str, group: str, instance: str, session_seconds: float) -> AIOKafkaConsumer:

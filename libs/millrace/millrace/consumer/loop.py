@@ -128,7 +128,8 @@ class Consumer:
             await self.claims.close()
 
     async def _member(self, stop: asyncio.Event, seat: Seat) -> None:
-        kafka = client.client(self.kafka, self.name, f"{self.name}-{self.instance}", self.session_seconds)
+        instance = client.instance(f"{self.name}-{self.instance}", self.topics)
+        kafka = client.client(self.kafka, self.name, instance, self.session_seconds)
         try:
             if await _unless(stop, client.started(kafka)):
                 await _Member(self, kafka, seat).run(stop)
