@@ -7,6 +7,7 @@ else, or will be read again.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,8 +20,10 @@ from millrace.claims import Claims
 from millrace.consumer.batches import Rest
 from millrace.consumer.record import Record, read
 from millrace.errors import Poison, Retryable
+from millrace.events.dataref import HEADER as DATAREF
 
 POLL_SECONDS = 0.2  # how long one fetch may wait for records
+TURN = 25  # so many are decoded in a go: the batch in its transaction must not wait for them between its statements
 
 Stand = tuple[int, int]  # how often all was dropped, and how often this partition was
 First = tuple[int, int]  # the offset of the first record of a partition, and its timestamp in ms
@@ -52,6 +55,8 @@ class Ahead:
             await self.poll(records_max)
         self._batch = batch = Batch()
         while self._waiting and len(batch.records) < records_max and batch.size < self.bytes_max:
+            if len(batch.records) % TURN == 0:
+                await asyncio.sleep(0)
             await self._take(batch, self._waiting.popleft())
         return batch
 
@@ -110,12 +115,14 @@ class Ahead:
             batch.size += len(record.value or b"")
 
     async def _record(self, r: ConsumerRecord) -> Record:
-        try:
-            headers, value = await self.claims.whole(r.headers, r.value)
-        except Poison as poison:
-            named = {name: raw for name, raw in r.headers if raw is not None}
-            return Record(r.topic, r.partition, r.offset, r.key, named, r.value, None, str(poison))
-        at = datetime.fromtimestamp(r.timestamp / 1000, UTC)
+        at, headers, value = datetime.fromtimestamp(r.timestamp / 1000, UTC), dict(r.headers), r.value
+        if DATAREF in headers:
+            try:
+                whole, value = await self.claims.whole(r.headers, value)
+            except Poison as poison:
+                named = {name: raw for name, raw in headers.items() if raw is not None}
+                return Record(r.topic, r.partition, r.offset, r.key, named, value, None, str(poison), at=at)
+            headers = dict(whole)
         return read(r.topic, r.partition, r.offset, r.key, headers, value, at=at)
 
 

@@ -71,7 +71,7 @@ def read(
     partition: int,
     offset: int,
     key: bytes | None,
-    headers: Iterable[tuple[str, bytes]],
+    headers: Mapping[str, bytes] | Iterable[tuple[str, bytes]],
     value: bytes | None,
     parked: int | None = None,
     at: datetime = EPOCH,

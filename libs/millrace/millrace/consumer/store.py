@@ -45,7 +45,8 @@ select (select coalesce(array_agg(place), '{{}}')
           join {schema}.processed_events using (source, event_id)) as seen,
        (select coalesce(array_agg(record_key), '{{}}')
           from (select first.record_key
-                  from unnest($3::text[]) as wanted (record_key)
+                  from unnest(case when exists (select from {schema}.parked_event where status <> 'waiting')
+                                   then $3::text[] end) as wanted (record_key)
                  cross join lateral (select p.record_key from {schema}.parked_event p
                                       where p.record_key = wanted.record_key and p.status <> 'waiting'
                                       order by p.id limit 1
@@ -64,9 +65,14 @@ select * from {schema}.parked_event
 """
 
 REMEMBER = """
--- Each event of the batch with what became of it. A row that is there already stays: then we lost a race.
+-- Each event of the batch with what became of it. Most of that is the same for many, and is sent once, numbered.
+-- A row that is there already stays: then we lost a race.
 insert into {schema}.processed_events (source, event_id, type, outcome, reason, topic, partition, kafka_offset)
-select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::bigint[])
+select same.source, event_id, same.type, same.outcome, same.reason, same.topic, same.partition, kafka_offset
+  from unnest($1::text[], $2::bigint[], $3::int[]) with ordinality as event (event_id, kafka_offset, number, place)
+  join unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int[]) with ordinality
+       as same (source, type, outcome, reason, topic, partition, number) using (number)
+ order by place
 on conflict do nothing
 """
 
@@ -230,12 +236,21 @@ class Store:
     async def _remember(self, tx: Transaction, judged: Sequence[Judged]) -> None:
         if not judged:
             return
-        rows = [
-            (*r.name, r.event.type if r.event else "", j.outcome, j.reason, r.topic, r.partition, r.offset)
-            for j in judged
-            for r in (j.record,)
-        ]
-        if await tx.execute(self.sql(REMEMBER), *_columns(rows, 8)) != f"INSERT 0 {len(rows)}":
+        numbers: dict[tuple[Any, ...], int] = {}
+        rows = []
+        for j in judged:
+            (source, event_id), event = j.record.name, j.record.event
+            same = (
+                source,
+                event.type if event else "",
+                j.outcome,
+                j.reason,
+                j.record.topic,
+                j.record.partition,
+            )
+            rows.append((event_id, j.record.offset, numbers.setdefault(same, len(numbers) + 1)))
+        done = await tx.execute(self.sql(REMEMBER), *_columns(rows, 3), *_columns(list(numbers), 6))
+        if done != f"INSERT 0 {len(rows)}":
             raise Retryable("another consumer is applying the same events", after=0.05)
 
     async def _park(self, tx: Transaction, judged: Sequence[Judged]) -> None:

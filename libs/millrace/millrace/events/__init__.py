@@ -150,6 +150,8 @@ def parse_instant(text: str) -> datetime:
         at = datetime.fromisoformat(text)
     except ValueError as problem:
         raise Poison(f"ce_time is not RFC 3339: {text[:40]!r}") from problem
+    if at.tzinfo is UTC:
+        return at
     if at.tzinfo is None:
         raise Poison(f"ce_time has no zone: {text[:40]!r}")
     try:
