@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
+SELECTION := "not bench and not nightly"
+TOLD := --durations=25 --durations-min=5
 
 ##@ Start
 .PHONY: help setup up down logs demo
@@ -43,11 +45,15 @@ imports: setup ## The four arrows
 
 check: lint types imports ## All static promises
 
+# What measures time has the machine to itself; everything else takes both cores.
 test: check ## Static promises, then every test on real PostgreSQL and Kafka
-	$(BIN)/python -m pytest -m "not bench and not nightly" --durations=25 --durations-min=5
+	$(BIN)/python -m pytest -m $(SELECTION) -n 2 --dist loadgroup $(TOLD) tests/contract tests/unit tests/property \
+	    tests/e2e tests/integration --ignore tests/integration/outbox_relay
+	$(BIN)/python -m pytest -m $(SELECTION) $(TOLD) tests/fault tests/integration/outbox_relay
 
 test-fault: setup ## Every fault in its long form; FAULT_RUNS=100 deaths at each point
 	FAULT_RUNS=$${FAULT_RUNS:-100} $(BIN)/python -m pytest -m "not bench" tests/fault
+	$(BIN)/python -m pytest -m nightly tests/integration tests/e2e
 	INGEST_FUZZ_TRIES=$${INGEST_FUZZ_TRIES:-100000} $(BIN)/python -m pytest tests/property/test_ingest_route.py
 
 soak: setup ## Relays under random faults for an hour; SOAK_MINUTES=60 SEED=n

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,7 +57,26 @@ def test_a_green_run_below_a_floor_is_red(
     assert (f"below the floor: {complaint}" in said) is bool(complaint)
 
 
-@pytest.mark.parametrize("part", [["tests/unit"], ["-k", "one"], ["-m", "not one"], ["--collect-only"]])
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        (["tests/unit"], "tests/unit: 2 tests ran, at least 3 should"),
+        (["tests"], "tests/unit: 2 tests ran, at least 3 should"),
+        (["-n", "2", "-p", "xdist", "tests/unit"], "tests/unit: 2 tests ran, at least 3 should"),
+    ],
+)
+def test_a_folder_that_was_asked_for_is_judged_and_no_other(
+    tmp_path: Path, asked: list[str], complaint: str
+) -> None:
+    (tmp_path / "tests" / "fault").mkdir(parents=True)
+    code, said = run(tmp_path, TWO, {"tests/unit": 3}, *asked)
+    assert (code, f"below the floor: {complaint}" in said) == (1, True), said
+    assert "tests/fault" not in said
+
+
+@pytest.mark.parametrize(
+    "part", [["tests/unit/test_it.py"], ["-k", "one"], ["-m", "not one"], ["--collect-only"]]
+)
 def test_part_of_the_suite_is_not_judged(tmp_path: Path, part: list[str]) -> None:
     code, said = run(tmp_path, TWO, {"tests/unit": 3}, *part)
     assert code == 0, said
@@ -75,7 +95,15 @@ def test_every_suite_has_a_floor_and_stands_on_it() -> None:
 
 
 def test_the_floor_counts_what_make_test_runs() -> None:
-    assert f'pytest -m "{SELECTION}"' in (ROOT / "Makefile").read_text()
+    [made] = re.findall(r"^SELECTION := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert made == f'"{SELECTION}"'
+
+
+def test_make_test_asks_for_every_suite() -> None:
+    recipe = (ROOT / "Makefile").read_text().partition("\ntest: ")[2].partition("\n\n")[0]
+    assert sorted(set(re.findall(r"tests/\w+", recipe))) == sorted(
+        f"tests/{suite}" for suite in {name.split("/")[1] for name in floors(ROOT)}
+    )
 
 
 def test_folders_are_told_by_their_path() -> None:

@@ -85,7 +85,7 @@ async def test_the_proof_names_what_was_tampered_with(played: Played, statement:
 def test_the_commands_tell_the_same_story_as_json(played: Played) -> None:
     status = played.json("status")
     assert status["stored"]["events"] > 800
-    assert status["unpublished"]["rows"] == 0
+    assert status["unpublished"]["rows"] <= 1  # a heartbeat may be written while the relay is told to stop
     assert [c["behind"] for c in status["consumers"]] == [0, 0, 0]
     books = played.json("books")
     assert books["unbalanced"] == []

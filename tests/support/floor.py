@@ -1,7 +1,8 @@
 """No suite vanishes silently: each folder of tests runs at least as many as tests/floor.json says.
 
-A hook of the test run: a green run of the whole suite in which a folder ran fewer tests than its floor is
-red. A skipped test did not run. Part of a suite, or a run that failed anyway, is not judged.
+A hook of the test run: a green run of whole folders in which one ran fewer tests than its floor is red. A skipped
+test did not run. Part of a folder, or a run that failed anyway, is not judged. Of several workers, nobody is judged
+but all of them together.
 
     python -m tests.support.floor      raise the floors to what is collected now (they are never lowered
                                        by this: to remove tests, edit the file and say why)
@@ -66,9 +67,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    if exitstatus == pytest.ExitCode.OK and _whole(session.config):
+    asked = _asked(session.config)
+    if exitstatus == pytest.ExitCode.OK and asked:
         ran: Counter[str] = session.config.stash[RAN]
-        short = below(floors(session.config.rootpath), ran)
+        wanted = floors(session.config.rootpath)
+        left_out = session.config.getoption("ignore") or []
+        judged = {name for name in wanted if _within(name, asked) and not _within(name, left_out)}
+        short = below({name: wanted[name] for name in judged}, ran)
         session.config.stash[SHORT] = short
         if short:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -79,11 +84,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"below the floor: {sentence}", red=True)
 
 
-def _whole(config: pytest.Config) -> bool:
-    """Whether everything was asked for: no path, no -k, no marks but the usual ones, nothing only collected."""
-    asked_all = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    usual = config.option.markexpr in ("", SELECTION)
-    return asked_all and usual and not config.option.keyword and not config.option.collectonly
+def _asked(config: pytest.Config) -> list[str]:
+    """The folders that were asked for whole: no -k, no marks but the usual ones, nothing only collected."""
+    part = config.option.markexpr not in ("", SELECTION) or config.option.keyword or config.option.collectonly
+    if part or hasattr(config, "workerinput"):
+        return []
+    if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        return ["tests"]
+    folders = [argument.rstrip("/") for argument in config.args]
+    return folders if all((config.rootpath / folder).is_dir() for folder in folders) else []
+
+
+def _within(name: str, folders: Iterable[str]) -> bool:
+    return any(f"{name}/".startswith(f"{folder}/") for folder in folders)
 
 
 def collected(root: Path = ROOT) -> Counter[str]:

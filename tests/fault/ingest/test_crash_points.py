@@ -1,4 +1,4 @@
-"""SIGKILL at every point of a request's way, FAULT_RUNS seeds (30): what was acknowledged is there, once, and opens.
+"""SIGKILL at every point of a request's way, FAULT_RUNS seeds (16): what was acknowledged is there, once, and opens.
 
 The edge dies at a point before, in or after a commit; Stripe sends what was not acknowledged to the next one.
 """
@@ -29,7 +29,7 @@ from tests.fault.ingest.witness import CURSED, Stripe, account_for, business
 from tests.integration.ingest.edge import settings_of
 from tests.support.database import Database, databases
 
-SEEDS = int(os.environ.get("FAULT_RUNS", "30"))
+SEEDS = int(os.environ.get("FAULT_RUNS", "16"))
 DEATH_SECONDS = 20.0  # within which the point is passed
 AGAIN = "\nagain: .venv/bin/python -m pytest 'tests/fault/ingest/test_crash_points.py' -k 'seed{seed}-'\n"
 

@@ -308,6 +308,7 @@ async def locked(db: Database) -> AsyncIterator[None]:
         await owner.close()
 
 
+@pytest.mark.nightly
 async def test_a_frozen_edge_goes_on_where_it_was(database: MakeDatabase, tmp_path: Path) -> None:
     async with site_on(await database(SCHEMA), tmp_path) as site:
         with frozen(site.process.process.pid):

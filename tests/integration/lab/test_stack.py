@@ -283,6 +283,7 @@ def test_a_server_that_ends_at_once_names_its_log(own: Path) -> None:
     assert "no_such_setting" in server.log.read_text()
 
 
+@pytest.mark.nightly
 async def test_three_brokers_serve_while_one_is_dead(own: Path) -> None:
     stack = up(own, brokers=3, say=UNHEARD.append, native=True)
     assert stack.brokers == len(stack.kafka.split(",")) == 3

@@ -40,7 +40,9 @@ EACH: list[tuple[dict[str, Any], type[Exception], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("wrong", "refused", "named"), EACH, ids=[str(row[0]) for row in EACH])
+@pytest.mark.parametrize(
+    ("wrong", "refused", "named"), EACH, ids=[f"{n} {row[2]}" for n, row in enumerate(EACH)]
+)
 def test_an_each_that_cannot_work_is_refused(
     wrong: dict[str, Any], refused: type[Exception], named: str
 ) -> None:
@@ -65,7 +67,9 @@ FOLD: list[tuple[dict[str, Any], type[Exception], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("wrong", "refused", "named"), FOLD, ids=[str(row[0])[:40] for row in FOLD])
+@pytest.mark.parametrize(
+    ("wrong", "refused", "named"), FOLD, ids=[f"{n} {row[2]}" for n, row in enumerate(FOLD)]
+)
 def test_a_fold_that_cannot_work_is_refused(
     wrong: dict[str, Any], refused: type[Exception], named: str
 ) -> None:

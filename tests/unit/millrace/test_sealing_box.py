@@ -119,7 +119,11 @@ def test_what_only_looks_like_one_is_none(text: str) -> None:
     assert untoken(text) is None
 
 
-@pytest.mark.parametrize("sealed", [b"", b"\x01", b"\x02" + SEALED[1:], SEALED[:36]])
+@pytest.mark.parametrize(
+    "sealed",
+    [b"", b"\x01", b"\x02" + SEALED[1:], SEALED[:36]],
+    ids=["empty", "a byte", "another version", "cut"],
+)
 def test_what_is_not_sealed_names_no_key(sealed: bytes) -> None:
     with pytest.raises(Unopenable):
         key_id(sealed)

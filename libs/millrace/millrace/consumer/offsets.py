@@ -133,8 +133,8 @@ def _words(tp: TopicPartition) -> str:
 
 
 NEXT = (
-    "What is missing can be brought back with `millrace replay {name}`; then, or to go on without it, "
-    "`millrace consumers reset-offsets {name}`"
+    "What is missing can be published again with `millrace relay replay --since …`, as far as the outbox has it; "
+    "to go on, `millrace consumers reset-offsets {name}`"
 )
 LOST = "{name} has decided {tp} up to {offset:,}, and " + "{why}. " + NEXT
 UNHELD = (

@@ -125,8 +125,8 @@ async def _fence(producer: Publisher, topic: str) -> Cursor | None:
             problem = raised
             await asyncio.sleep(AGAIN_SECONDS)
     raise Refused(
-        f"the cursor topic {topic} cannot be used ({type(problem).__name__}): name another lane, or make the topic, "
-        "with one partition"
+        f"the cursor topic {topic} does not exist, or has no leader ({type(problem).__name__}): name another lane, or "
+        "make it, with one partition"
     ) from problem
 
 
