@@ -85,9 +85,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _asked(config: pytest.Config) -> list[str]:
-    """The folders that were asked for whole: no -k, no marks but the usual ones, nothing only collected."""
-    part = config.option.markexpr not in ("", SELECTION) or config.option.keyword or config.option.collectonly
-    if part or hasattr(config, "workerinput"):
+    """The folders that were asked for whole: nothing picked out of them, nothing only collected."""
+    told = config.option
+    if told.markexpr not in ("", SELECTION) or told.keyword or told.deselect or told.collectonly:
+        return []
+    if hasattr(config, "workerinput"):
         return []
     if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
         return ["tests"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import asyncpg
 import pytest
 
@@ -13,7 +15,8 @@ from tests.support.tally import SCHEMA, event, fold
 async def databases(stack: Stack) -> set[str]:
     connection = await asyncpg.connect(stack.postgres)
     try:
-        rows = await connection.fetch("select datname from pg_database where datname like 'millrace_test_%'")
+        mine = f"millrace_test_{os.getpid()}_%"
+        rows = await connection.fetch("select datname from pg_database where datname like $1", mine)
         return {row["datname"] for row in rows}
     finally:
         await connection.close()
