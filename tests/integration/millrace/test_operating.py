@@ -208,11 +208,17 @@ async def test_a_consumers_own_role_may_do_all_but_pause_and_is_told_which_grant
     assert "tally may not be read: " in await desk.said("parked", "list", "tally", code=1, **own)
 
 
+def interruptible() -> None:
+    """As at a terminal, also where this run itself was started in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 async def test_watch_shows_it_again_until_it_is_interrupted(desk: Desk) -> None:
     await mixed(desk)
     watching = await asyncio.create_subprocess_exec(
         sys.executable, "-c", "from millrace.cli import main; main()", "consumers", "status", "--watch",
         stdout=asyncio.subprocess.PIPE, env={**os.environ, **desk.environment, "FORCE_COLOR": "1"},
+        preexec_fn=interruptible,
     )  # fmt: skip
     assert watching.stdout
     async with asyncio.timeout(DEADLINE):

@@ -62,10 +62,8 @@ def replay(
                     moved=lambda events: bar.advance(task, events),
                 )  # fmt: skip
 
-    logging.getLogger("millrace.consumer").setLevel(
-        logging.CRITICAL
-    )  # what is parked was told when it was live
-    told = running.run(run())
+    with _unheard():
+        told = running.run(run())
     show.as_json(_as_json(told)) if json else _show(told)
     raise typer.Exit(0 if told.equal else DRIFT)
 
