@@ -48,8 +48,8 @@ check: lint types imports ## All static promises
 # What measures time has the machine to itself; everything else takes both cores.
 test: check ## Static promises, then every test on real PostgreSQL and Kafka
 	$(BIN)/python -m pytest -m $(SELECTION) -n 2 --dist loadgroup $(TOLD) tests/contract tests/unit tests/property \
-	    tests/e2e tests/integration --ignore tests/integration/outbox_relay
-	$(BIN)/python -m pytest -m $(SELECTION) $(TOLD) tests/fault tests/integration/outbox_relay
+	    tests/e2e tests/fault/consumer tests/integration --ignore tests/integration/outbox_relay
+	$(BIN)/python -m pytest -m $(SELECTION) $(TOLD) tests/fault/ingest tests/fault/outbox_relay tests/integration/outbox_relay
 
 test-fault: setup ## Every fault in its long form; FAULT_RUNS=100 deaths at each point
 	FAULT_RUNS=$${FAULT_RUNS:-100} $(BIN)/python -m pytest -m "not bench" tests/fault

@@ -41,7 +41,7 @@ from tests.integration.outbox_relay.arena import Account, Arena, running, until
 from tests.support.database import MakeDatabase
 
 ROWS = 160
-KILLS = int(os.environ.get("FAULT_RUNS", "2"))
+KILLS = int(os.environ.get("FAULT_RUNS", "1"))
 EVERYTHING = (CURSOR, 0, 1, 2)
 numbers = itertools.count(1)
 
