@@ -191,11 +191,11 @@ async def pending(connection: Connection, schema: Schema) -> list[str]:
     return [name for s in schema.series for number, name, _ in s.files() if (s.name, number) not in done]
 
 
-async def migrated(pool: Pool, schema: Schema) -> None:
-    """What a service does before anything else. Raises: Misconfigured, which says what is lacking and how to get it."""
+async def migrated(pool: Pool, schema: Schema, how: str = "run `millrace migrate`") -> None:
+    """What a service does before anything else. Raises: Misconfigured: what is lacking, and `how` to get it."""
     async with pool.acquire() as connection:
         if lacking := await pending(cast(Connection, connection), schema):
-            raise Misconfigured(f"schema {schema.name} lacks {', '.join(lacking)}: run `millrace migrate`")
+            raise Misconfigured(f"schema {schema.name} lacks {', '.join(lacking)}: {how}")
 
 
 async def _stage(connection: Connection, schema: Schema) -> None:

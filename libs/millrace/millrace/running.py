@@ -123,7 +123,7 @@ class _Program:
         """Consume until told to stop. Raises Misconfigured when the database is not migrated."""
         pool = await self._pool(settings)
         try:
-            await self._migrated(pool)
+            await postgres.migrated(pool, self.schema, self._build_it)
             consumer = Consumer(
                 self._opening(pool, settings),
                 topics=_listed(settings.topics) or self.topics,
@@ -155,13 +155,6 @@ class _Program:
         except (asyncpg.PostgresError, *CUT_OFF) as problem:
             _end(1, f"{self.name}: MILLRACE_DATABASE: {type(problem).__name__}: {problem}")
         print("\n".join(applied) or f"{self.name}: nothing to do")  # noqa: T201 the command's answer
-
-    async def _migrated(self, pool: Pool) -> None:
-        async with pool.acquire() as connection:
-            if missing := await postgres.pending(connection, self.schema):  # type: ignore[arg-type]  # the pool's proxy
-                raise Misconfigured(
-                    f"{self.name.upper()}_DATABASE lacks {len(missing)} migrations: {self._build_it}"
-                )
 
     def _opening(self, pool: Pool, settings: Settings) -> Each | Fold[Any, Any]:
         """The consumer, with the means to open what its purpose needs."""

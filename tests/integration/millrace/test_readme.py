@@ -66,7 +66,7 @@ async def test_the_ten_lines_are_a_service_in_which_an_event_happens_once(
         (tmp_path / "migrations" / "0002_note.sql").write_text("comment on table welcome is 'whom we know';")
         await crm.start()  # the next version, before its tables
         assert await crm.ended() == 78
-        assert "CRM_DATABASE lacks 1 migrations" in crm.log.read_text()
+        assert "schema crm lacks 0002_note.sql: run `python crm.py migrate`" in crm.log.read_text()
         assert "crm/crm/0002_note.sql" in await crm.migrate()
         await crm.start()
         anna, bert = event_of(created("evt_1", "cus_anna")), event_of(created("evt_2", "cus_bert"))

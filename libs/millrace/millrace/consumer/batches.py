@@ -29,6 +29,7 @@ from millrace.consumer.judge import (
     Judged,
     Stopped,
     before,
+    behind,
     broke,
     judge,
     key_of,
@@ -351,7 +352,7 @@ class Batches:
                 return Report()
             asked = await self.store.asked_for(tx, trial.size)
             trial.left = [record for record, _ in asked]
-            stay = {r.place: (BEHIND, _behind(r)) for r, held in asked if held and self.consumer.ordered}
+            stay = {r.place: (BEHIND, behind(r)) for r, held in asked if held and self.consumer.ordered}
             judged, _ = await self._judge(tx, trial.left, set(), {**stay, **trial.condemned})
             report = await self._write(tx, judged, redriven=True)
             settled = {j.record.order_key for j in judged if j.record.parked and j.status not in HOLDING}
@@ -501,10 +502,6 @@ def _ends(records: Sequence[Record], reports: Sequence[Report]) -> dict[Partitio
         for partition in report.resting:
             ends[partition] = min(ends[partition], report.ends[partition])
     return {partition: end for partition, end in ends.items() if end > first[partition]}
-
-
-def _behind(record: Record) -> str:
-    return f"an earlier event of {record.order_key} is parked"
 
 
 def _notice(name: str, judged: Judged) -> Event:

@@ -168,10 +168,15 @@ def before(
     if record.event is None:
         return parked(record, POISON, record.problem)
     if held and consumer.ordered and record.order_key in held:
-        return parked(record, BEHIND, f"an earlier event of {record.order_key} is parked")
+        return parked(record, BEHIND, behind(record))
     if record.event.type not in types:
         return Judged(record, "noop", f"{record.event.type} does not concern {consumer.name}")
     return None
+
+
+def behind(record: Record) -> str:
+    """Why an event waits that nothing is wrong with."""
+    return f"an earlier event of {record.order_key} is parked"
 
 
 def parked(record: Record, status: str, reason: str) -> Judged:

@@ -17,7 +17,7 @@ async def main(settings: Settings) -> None:
     """Build everything, decide nothing, run until told to stop."""
     pool = await postgres.pool(settings.database.get_secret_value(), name="newcomer")
     try:
-        await postgres.migrated(pool, SCHEMA)
+        await postgres.migrated(pool, SCHEMA, "run `python -m newcomer.migrate`")
         await service.run(
             Consumer(fold(), topics=TOPICS, pool=pool, kafka=settings.kafka, instance=settings.instance),
             health_host=settings.health_host,
