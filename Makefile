@@ -13,7 +13,7 @@ help: ## Show this page
 
 setup: .venv/.installed ## Create .venv with everything pinned and hash-checked
 
-.venv/.installed: requirements.lock pyproject.toml libs/millrace/pyproject.toml
+.venv/.installed: requirements.lock pyproject.toml libs/millrace/pyproject.toml lab/pyproject.toml
 	@PYTHON=$(PYTHON) tools/setup
 
 up: setup ## Start the local stack (PostgreSQL and Kafka); BROKERS=3 for a cluster

@@ -14,7 +14,7 @@ from pathlib import Path
 from lab.stack import programs, records
 from lab.stack.errors import StackError
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 CACHE = CHECKOUT / ".millrace" / "cache"
 POM = CHECKOUT / "lab" / "kafka" / "pom.xml"
 

@@ -107,7 +107,7 @@ class Owner:
         launch(
             [sys.executable, "-m", "lab.demo.watchdog", folder],
             log=folder / "logs" / "watchdog.log",
-            environment={"PYTHONPATH": str(CHECKOUT)},
+            environment={"PYTHONPATH": str(CHECKOUT / "lab")},
         )
 
     def __enter__(self) -> Owner:

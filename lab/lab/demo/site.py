@@ -23,7 +23,7 @@ from millrace.sealing import new_key
 from operations import kafka
 from operations.services import SCHEMAS
 
-COMPANY = Path(__file__).parents[1] / "company"
+COMPANY = CHECKOUT / "lab" / "company"
 POLICY = CHECKOUT / "schemas" / "sealing.yaml"
 ACCOUNT = "acct_1NorthwindBoards"
 DATABASE = "millrace_demo"

@@ -68,7 +68,7 @@ def _watchdog(folder: Path) -> Process:
     return launch(
         [sys.executable, "-m", "lab.stack.watchdog", folder],
         log=folder / "logs" / "watchdog.log",
-        environment={"PYTHONPATH": str(CHECKOUT)},
+        environment={"PYTHONPATH": str(CHECKOUT / "lab")},
     )
 
 

@@ -1,0 +1,1 @@
+"""Who buys: customers, their balances, tax ids and entitlements."""

@@ -1,0 +1,1 @@
+"""Webhooks: signed, tried again, and as bad as a schedule wants them."""

@@ -1,0 +1,1 @@
+"""HTTP: the API as Stripe speaks it, and the page at /."""

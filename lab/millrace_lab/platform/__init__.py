@@ -1,0 +1,1 @@
+"""The account around it all: events, webhook endpoints, event destinations, test clocks, settings."""

@@ -1,0 +1,36 @@
+"""How a kept body is shown: what is ours stays hidden, what changed is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Body = dict[str, Any]
+
+
+def shown(body: Any) -> Any:
+    """A copy without the keys that begin with an underscore, at any depth."""
+    if isinstance(body, dict):
+        return {key: shown(value) for key, value in body.items() if not key.startswith("_")}
+    if isinstance(body, (list, tuple)):
+        return [shown(value) for value in body]
+    return body
+
+
+def changed_from(before: Body, after: Body) -> Body:
+    """Stripe's `previous_attributes`: old values of changed keys; of a changed array, the whole array.
+
+    Source: facts/stripe.md §2 and the recorded bodies of §7.
+    """
+    changed: Body = {}
+    for key, old in before.items():
+        if key.startswith("_"):
+            continue
+        new = after.get(key)
+        if old is new or old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
+            if inner := changed_from(old, new):
+                changed[key] = inner
+        else:
+            changed[key] = shown(old)
+    return changed

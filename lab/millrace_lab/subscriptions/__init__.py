@@ -1,0 +1,1 @@
+"""What is subscribed to: subscriptions, items, schedules, prorations and the statuses between."""
