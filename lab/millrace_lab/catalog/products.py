@@ -1,4 +1,4 @@
-"""Products. Source: docs.stripe.com/api/products."""
+"""Products: what is sold. Source: docs.stripe.com/api/products."""
 
 from __future__ import annotations
 
@@ -6,66 +6,106 @@ from typing import Annotated
 
 from pydantic import Field
 
-from millrace_lab import lists
+from millrace_lab import lists, searching
 from millrace_lab.account import Step, refuse_unless
+from millrace_lab.catalog import goods, prices
+from millrace_lab.catalog.amounts import DecimalAmount
 from millrace_lab.errors import Body
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import ListParams, Metadata, NoParams, Params, Text, Times, merged
+from millrace_lab.params import (
+    Count,
+    Currency,
+    ListParams,
+    Metadata,
+    NoParams,
+    Params,
+    Text,
+    Times,
+    Unset,
+    merged,
+)
+
+Name = Annotated[str, Field(min_length=1, max_length=5000)]
+Descriptor = Annotated[
+    str | None, Field(min_length=5, max_length=22, pattern=r"^[^<>\\'\"]*[A-Za-z][^<>\\'\"]*$"), Unset
+]
+
+
+class MarketingFeature(Params):
+    name: Annotated[str, Field(min_length=1, max_length=80)]
+
+
+Images = Annotated[list[str] | None, Field(max_length=8), Unset]
+Marketing = Annotated[list[MarketingFeature] | None, Field(max_length=15), Unset]
+
+
+class DefaultInterval(Params):
+    interval: prices.Interval
+    interval_count: Annotated[int, Field(ge=1)] = 1
+
+
+class DefaultPriceData(Params):
+    currency: Currency
+    currency_options: dict[Currency, prices.InCurrency] | None = None
+    metadata: Metadata = None
+    recurring: DefaultInterval | None = None
+    tax_behavior: prices.Behavior = "unspecified"
+    unit_amount: Count | None = None
+    unit_amount_decimal: DecimalAmount | None = None
 
 
 class CreateProduct(Params):
-    name: Annotated[str, Field(min_length=1, max_length=5000)]
+    name: Name
     id: str | None = None
     active: bool = True
+    default_price_data: DefaultPriceData | None = None
     description: Text = None
+    images: Images = None
+    marketing_features: Marketing = None
     metadata: Metadata = None
+    shippable: bool | None = None
+    statement_descriptor: Descriptor = None
     tax_code: Text = None
     unit_label: Text = None
+    url: Text = None
 
 
 class UpdateProduct(Params):
-    name: str | None = None
+    name: Name | None = None
     active: bool | None = None
     default_price: str | None = None
     description: Text = None
+    images: Images = None
+    marketing_features: Marketing = None
     metadata: Metadata = None
+    shippable: bool | None = None
+    statement_descriptor: Descriptor = None
     tax_code: Text = None
     unit_label: Text = None
+    url: Text = None
 
 
 class ListProducts(ListParams):
     active: bool | None = None
     created: Times | None = None
     ids: list[str] | None = None
+    shippable: bool | None = None
+    url: str | None = None
 
 
 def create(step: Step, params: CreateProduct) -> Body:
-    id_ = params.id or step.new_id("prod", 14)
-    refuse_unless(step.find(id_) is None, "Product already exists.", "id", "resource_already_exists")
-    product = step.add(
-        {
-            "id": id_,
-            "object": "product",
-            "active": params.active,
-            "created": step.now,
-            "default_price": None,
-            "description": params.description,
-            "images": [],
-            "livemode": step.account.livemode,
-            "marketing_features": [],
-            "metadata": params.metadata or {},
-            "name": params.name,
-            "package_dimensions": None,
-            "shippable": None,
-            "statement_descriptor": None,
-            "tax_code": params.tax_code,
-            "unit_label": params.unit_label,
-            "updated": step.now,
-            "url": None,
-        }
-    )
-    step.tell("product.created", product)
-    return product
+    fields = params.model_dump(exclude={"default_price_data"})
+    product = goods.make(step, **fields)
+    if params.default_price_data is None:
+        return product
+    return _with_default_price(step, product, params.default_price_data)
+
+
+def _with_default_price(step: Step, product: Body, data: DefaultPriceData) -> Body:
+    given = prices.CreatePrice.model_validate(data.model_dump(exclude_none=True))
+    price = prices.make(step, given, product["id"])
+    step.change(product["id"], default_price=price["id"])
+    return step.updated("product.updated", product)
 
 
 def retrieve(step: Step, _: NoParams, id_: str) -> Body:
@@ -77,8 +117,21 @@ def update(step: Step, params: UpdateProduct, id_: str) -> Body:
     changes = params.changes()
     if "metadata" in changes:
         changes["metadata"] = merged(before["metadata"], params.metadata)
+    for name in ("images", "marketing_features"):
+        if name in changes:
+            changes[name] = changes[name] or []
+    if changes.get("default_price"):
+        _check_default(step.get("price", changes["default_price"], "default_price"), id_)
     step.change(id_, **changes, updated=step.now)
     return step.updated("product.updated", before)
+
+
+def _check_default(price: Body, product: str) -> None:
+    refuse_unless(
+        price["product"] == product and price["active"],
+        "The default price must be an active price of this product.",
+        "default_price",
+    )
 
 
 def delete(step: Step, _: NoParams, id_: str) -> Body:
@@ -98,17 +151,21 @@ def listing(step: Step, params: ListProducts) -> Page:
             (params.active is None or product["active"] == params.active)
             and (params.created is None or params.created.holds(product["created"]))
             and (params.ids is None or product["id"] in params.ids)
+            and (params.shippable is None or product["shippable"] == params.shippable)
+            and (params.url is None or product["url"] == params.url)
         )
 
     return lists.page(step, "product", params, "/v1/products", wanted)
 
 
-NOT_HERE = frozenset({"default_price_data", "images", "marketing_features", "package_dimensions", "shippable",
-                      "statement_descriptor", "url"})  # fmt: skip
+NOT_HERE = frozenset({"package_dimensions"})
 OPERATIONS = (
     Operation("POST /v1/products", create, CreateProduct, NOT_HERE),
     Operation("GET /v1/products/{product}", retrieve),
     Operation("POST /v1/products/{product}", update, UpdateProduct, NOT_HERE),
     Operation("DELETE /v1/products/{product}", delete),
-    Operation("GET /v1/products", listing, ListProducts, frozenset({"shippable", "url"})),
+    Operation("GET /v1/products", listing, ListProducts),
+    searching.operation(
+        "product", "/v1/products", "active", "description", "metadata", "name", "shippable", "url"
+    ),
 )
