@@ -41,3 +41,47 @@ def moment(seconds: int) -> datetime:
 def iso(seconds: int) -> str:
     """A time of the second API: RFC 3339 in UTC with milliseconds."""
     return (datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def period_before(anchor: int, interval: str, count: int = 1) -> int:
+    """The start of the natural period that ends at `anchor`: what a shorter first period is measured by."""
+    match interval:
+        case "day":
+            return anchor - count * DAY
+        case "week":
+            return anchor - 7 * count * DAY
+        case "month":
+            return _months_after(anchor, anchor, -count)
+        case "year":
+            return _months_after(anchor, anchor, -12 * count)
+    raise ValueError(f"no such interval: {interval}")
+
+
+def period_around(anchor: int, at: int, interval: str, count: int = 1) -> tuple[int, int]:
+    """The period of an anchor's cycle in which `at` lies: its start is not after `at`, its end is."""
+    start = anchor
+    while start > at:
+        start = _one_back(anchor, start, interval, count)
+    while (end := period_end(anchor, start, interval, count)) <= at:
+        start = end
+    return start, end
+
+
+def _one_back(anchor: int, start: int, interval: str, count: int) -> int:
+    """One period back, on the anchor's own day wherever the month has it."""
+    if interval in ("day", "week"):
+        return period_before(start, interval, count)
+    return _months_after(anchor, start, -count if interval == "month" else -12 * count)
+
+
+def day_of_month(at: int, day: int, *, month: int | None = None, clock: tuple[int, int, int]) -> int:
+    """The first second after `at` with this day of the month (its last where it is shorter) and this time."""
+    now = datetime.fromtimestamp(at, UTC)
+    for later in range(14):
+        whole = now.year * 12 + now.month - 1 + later
+        year, number = whole // 12, whole % 12 + 1
+        date = min(day, calendar.monthrange(year, number)[1])
+        found = int(datetime(year, number, date, *clock, tzinfo=UTC).timestamp())
+        if found > at and month in (None, number):
+            return found
+    raise ValueError(f"no such day: {day}")
