@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from millrace_lab import ids
@@ -20,16 +20,24 @@ from millrace_lab.rendering import changed_from
 
 ACCOUNT = "acct_1MillraceLab"
 MINUTE, HOUR, DAY = 60, 3600, 86400
+# Changes that Stripe is seen to tell twice, by two Event objects. Source: docs.stripe.com/webhooks.
+TOLD_TWICE = frozenset(
+    {"customer.subscription.updated", "invoice.paid", "charge.succeeded", "invoice_payment.paid"}
+)
 SETTINGS: Body = {
     # what a person sets in the dashboard; a subscription's metadata may say otherwise (`lab_dunning`)
     "name": "Millrace Lab",
     "country": "US",
     "api_version": "2026-10-28.endive",  # events are rendered in it when they are listed
     "draft_seconds": HOUR,  # how long a renewal's invoice stays a draft
+    "upcoming_days": 0,  # how long before a renewal `invoice.upcoming` is told; 0 for never
     "dunning": {"retry_after": [3 * DAY, 5 * DAY, 7 * DAY], "subscription": "canceled", "invoice": "open"},
     "twins": 0.0,  # the share of changes that are told by two Event objects
+    "restricted_keys": {},  # key → permissions, such as {"rk_test_metering": ["billing_meter_event_write"]}
+    "limits": None,  # requests a second: "documented", or {"account": 25, "operation": 25}
     "lag_seconds": 0,  # how long a read may still answer what was before
     "payouts": "manual",  # or daily
+    "retries": "by_mode",  # how long webhooks are tried again: "live", "sandbox", or as the mode is
     "expand_balance_transactions": False,  # ours: webhooks carry the whole one, for want of a reconciler
 }
 Reaction = Callable[..., None]
@@ -52,6 +60,7 @@ class Told:
     request: Body
     clock: str | None = None
     thin: bool = False
+    twin: str | None = None  # the event that told the very same change before
 
 
 @dataclass(slots=True)
@@ -97,6 +106,8 @@ class Account:
         self.agendas: dict[str | None, Agenda] = {None: Agenda()}  # by test clock; None is the account's own
         self.events: list[Told] = []
         self.by_event: dict[str, Told] = {}
+        self.pending: dict[str, int] = {}  # event → how many endpoints have yet to take it: delivery's knowledge
+        self.replays: dict[str, Body] = {}  # idempotency key → the answer it had
         self.settings: Body = dict(SETTINGS)
         self.reactions: Mapping[str, tuple[Reaction, ...]] = {}
         self.listeners: list[Callable[[Told], None]] = []
@@ -127,18 +138,22 @@ class Step:
     def __init__(self, account: Account, clock: str | None, automatic: bool, key: str | None) -> None:
         self.account, self.clock = account, clock
         self._serial = account.serial
+        self._at: int | None = None  # another second than the clock's, for what is only tried out
         self._changed: dict[str, Body | None] = {}
         self._new: dict[str, dict[str, None]] = {}
         self._children: dict[tuple[str, str], dict[str, None]] = {}
         self._dues: list[tuple[str | None, str, str, int | None]] = []
         self._told: list[Told] = []
         self.request: Body = {"id": None, "idempotency_key": None}
+        self.caller: str | None = None  # the key that asks; a session's token for streamed meter events
         if not automatic:
             self.request = {"id": self.new_id("req", 14), "idempotency_key": key or self.new_id("key", 22)}
 
     @property
     def now(self) -> int:
         """The second at which this happens."""
+        if self._at is not None:
+            return self._at
         if self.clock is None:
             return self.account.now
         clock = self.find(self.clock)
@@ -148,6 +163,15 @@ class Step:
     @property
     def settings(self) -> Body:
         return self.account.settings
+
+    def aside(self, at: int | None = None) -> Step:
+        """A step that goes on from here, perhaps at a later second, and is thrown away: what would happen if."""
+        other = Step(self.account, self.clock, True, None)
+        other._at = self._at if at is None else at
+        other._serial, other._changed = self._serial, dict(self._changed)
+        other._new = {kind: dict(new) for kind, new in self._new.items()}
+        other._children = {key: dict(new) for key, new in self._children.items()}
+        return other
 
     # Reading, through what this step has done so far.
 
@@ -223,9 +247,9 @@ class Step:
         """An event about a body as it is now. `later` shifts its second: some updates come one apart."""
         self._tell(type_, body, previous, later, thin=False)
 
-    def tell_thin(self, type_: str, data: Body, *, later: int = 0) -> None:
+    def tell_thin(self, type_: str, data: Body, *, later: int = 0) -> Told:
         """An event of the second API that has no snapshot; `data` is what the fetched event carries."""
-        self._tell(type_, data, None, later, thin=True)
+        return self._tell(type_, data, None, later, thin=True)
 
     def updated(self, type_: str, before: Body, *, later: int = 0) -> Body:
         """Tell an update with what it changed since `before`; one that changed nothing visible is not told."""
@@ -240,12 +264,14 @@ class Step:
         for react in self.account.reactions.get(what, ()):
             react(self, body, **details)
 
-    def _tell(self, type_: str, body: Body, previous: Body | None, later: int, thin: bool) -> None:
+    def _tell(self, type_: str, body: Body, previous: Body | None, later: int, thin: bool) -> Told:
         number = len(self.account.events) + len(self._told)
         event = self.new_id("evt")
-        self._told.append(
-            Told(number, event, type_, self.now + later, body, previous, self.request, self.clock, thin)
-        )
+        told = Told(number, event, type_, self.now + later, body, previous, self.request, self.clock, thin)
+        self._told.append(told)
+        if type_ in TOLD_TWICE and self.chance("twin", event) < self.settings["twins"]:
+            self._told.append(replace(told, number=number + 1, id=self.new_id("evt"), twin=event))
+        return told
 
     # Time.
 

@@ -5,14 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 Body = dict[str, Any]
+NESTED = (dict, list, tuple)
 
 
 def shown(body: Any) -> Any:
-    """A copy without the keys that begin with an underscore, at any depth."""
+    """A copy without the keys that begin with an underscore, at any depth.
+
+    Every event and every answer goes through here: what holds nothing is passed on without a call of its own.
+    """
     if isinstance(body, dict):
-        return {key: shown(value) for key, value in body.items() if not key.startswith("_")}
+        return {
+            key: shown(value) if isinstance(value, NESTED) else value
+            for key, value in body.items()
+            if key[:1] != "_"
+        }
     if isinstance(body, (list, tuple)):
-        return [shown(value) for value in body]
+        return [shown(value) if isinstance(value, NESTED) else value for value in body]
     return body
 
 
