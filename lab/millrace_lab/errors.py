@@ -66,12 +66,22 @@ def invalid(message: str, param: str | None = None, code: str | None = None) -> 
 
 
 def missing(kind: str, id_: str, param: str | None = None) -> StripeError:
-    """404: there is no such object."""
+    """There is no such object: 404 where the path named it, 400 where a parameter did."""
     noun = NOUNS.get(kind, kind.replace("_", " "))
-    return StripeError(404, f"No such {noun}: '{id_}'", param=param or "id", code="resource_missing")
+    status = 404 if param in (None, "id") else 400
+    return StripeError(status, f"No such {noun}: '{id_}'", param=param or "id", code="resource_missing")
 
 
-NOUNS = {"payment_method": "PaymentMethod", "checkout.session": "checkout.session"}
+NOUNS = {
+    # what the messages call it, where it is not the object's name with spaces
+    "checkout.session": "checkout.session",
+    "payment_intent": "payment_intent",
+    "payment_method": "PaymentMethod",
+    "setup_intent": "setupintent",
+    "subscription_item": "subscription_item",
+    "test_helpers.test_clock": "test clock",
+    "v2.core.event_destination": "event destination",
+}
 
 
 def absent(what: str, there: Iterable[str]) -> StripeError:

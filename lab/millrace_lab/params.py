@@ -1,22 +1,37 @@
 """The parameters of an operation, as data: what is not declared is refused by name.
 
-The values of the first API arrive as form strings, so reading is lenient ("5" is 5, "true" is true); an
+The values of the first API arrive as form strings, so "5" is 5 and "true" is true, and nothing else is; an
 empty string unsets what may be unset. `given` tells a parameter that was sent from one that was not.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import functools
+import re
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 Empty = Literal[""]
+WHOLE = re.compile(r"-?\d{1,15}")  # what every JSON reader keeps exactly
+WORDS = ("true", "false", "")
 
 
 class Params(BaseModel):
     """The base of every operation's parameters."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_written(cls, values: Any) -> Any:
+        """Numbers and booleans are spelled as Stripe spells them: no "5.0", no "1_000", no "yes"."""
+        for name, kind in _plain_kinds(cls):
+            if isinstance(values, dict) and not _well_written(values.get(name), kind):
+                raise PydanticCustomError(f"invalid_{WRONG[kind]}", "is not one", {"at": name})
+        return values
 
     @property
     def given(self) -> set[str]:
@@ -27,6 +42,33 @@ class Params(BaseModel):
         """The given ones of `names` (of all, without names), plain; an empty string has become None."""
         chosen = names or tuple(type(self).model_fields)
         return {name: _plain(getattr(self, name)) for name in chosen if name in self.given}
+
+
+WRONG: dict[type, str] = {int: "integer", bool: "boolean"}
+
+
+@functools.cache
+def _plain_kinds(cls: type[Params]) -> tuple[tuple[str, type], ...]:
+    """The parameters that are a whole number or a boolean and nothing else."""
+    found = [(name, _kinds(info.annotation) - {NoneType}) for name, info in cls.model_fields.items()]
+    return tuple((name, kind) for name, kinds in found for kind in WRONG if kinds == {kind})
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _kinds(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return set().union(*(_kinds(each) for each in get_args(annotation)))
+    return {annotation}
+
+
+def _well_written(value: Any, kind: type) -> bool:
+    if value is None or value == "":
+        return True
+    if kind is bool:
+        return isinstance(value, bool) or value in WORDS
+    return not isinstance(value, bool) and WHOLE.fullmatch(str(value)) is not None
 
 
 def _plain(value: Any) -> Any:
@@ -48,10 +90,32 @@ def _emptied(value: Any) -> Any:
 Unset = BeforeValidator(_emptied)
 """Marks a parameter that an empty string unsets: `Annotated[str | None, Unset] = None`."""
 
-Text = Annotated[str | None, Unset, Field(max_length=5000)]
+
+def _not_here(_: Any) -> Any:
+    raise PydanticCustomError("not_here", "is not in the double")
+
+
+NotHere = Annotated[Any, BeforeValidator(_not_here)]
+"""Marks a part of a parameter that Stripe has and the double does not: sending it answers 501."""
+
+Text = Annotated[str | None, Field(max_length=5000), Unset]
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[int, Field(ge=-99_999_999, le=99_999_999)]
-Metadata = Annotated[dict[str, str] | None, Unset, Field(max_length=50)]
+
+
+def _fitting(metadata: dict[str, str] | None) -> dict[str, str] | None:
+    """Source: docs.stripe.com/api/metadata."""
+    for key, value in (metadata or {}).items():
+        if len(key) > 40 or "[" in key or "]" in key:
+            raise PydanticCustomError(
+                "metadata", "Metadata keys have up to 40 characters, without square brackets"
+            )
+        if len(value) > 500:
+            raise PydanticCustomError("metadata", "Metadata values have up to 500 characters")
+    return metadata
+
+
+Metadata = Annotated[dict[str, str] | None, Field(max_length=50), AfterValidator(_fitting), Unset]
 Currency = Annotated[str, Field(min_length=3, max_length=3), BeforeValidator(lambda v: str(v).lower())]
 
 

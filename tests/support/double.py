@@ -33,7 +33,8 @@ class Double:
         self.api = Api(self.account)
 
     def call(self, method: str, path: str, **params: Any) -> Reply:
-        return self.api.call(Request(method, path, params, key="sk_test_lab"))
+        key = "sk_live_lab" if self.account.livemode else "sk_test_lab"
+        return self.api.call(Request(method, path, params, key=key))
 
     def post(self, path: str, /, **params: Any) -> Body:
         return self._asked("POST", path, params)

@@ -30,7 +30,13 @@ def _percent(value: Any) -> Decimal:
     return Decimal(text)
 
 
+def _signed(value: Any) -> str:
+    text = str(value)
+    return f"-{_amount(text[1:])}" if text.startswith("-") else _amount(text)
+
+
 DecimalAmount = Annotated[str, BeforeValidator(_amount)]
+SignedDecimalAmount = Annotated[str, BeforeValidator(_signed)]
 Percent = Annotated[Decimal, BeforeValidator(_percent)]
 
 

@@ -23,6 +23,7 @@ from millrace_lab.params import (
     ListParams,
     Metadata,
     NoParams,
+    NotHere,
     Params,
     Text,
     Times,
@@ -73,6 +74,8 @@ class ProductData(Params):
     statement_descriptor: Text = None
     tax_code: Text = None
     unit_label: Text = None
+    description: NotHere = None
+    images: NotHere = None
 
 
 class CreatePrice(Params):

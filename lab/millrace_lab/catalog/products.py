@@ -18,6 +18,7 @@ from millrace_lab.params import (
     ListParams,
     Metadata,
     NoParams,
+    NotHere,
     Params,
     Text,
     Times,
@@ -52,6 +53,7 @@ class DefaultPriceData(Params):
     tax_behavior: prices.Behavior = "unspecified"
     unit_amount: Count | None = None
     unit_amount_decimal: DecimalAmount | None = None
+    custom_unit_amount: NotHere = None
 
 
 class CreateProduct(Params):

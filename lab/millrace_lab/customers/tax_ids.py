@@ -14,7 +14,7 @@ from millrace_lab import lists
 from millrace_lab.account import Step, refuse_unless
 from millrace_lab.errors import Body, missing
 from millrace_lab.operations import DueAction, Operation, Page
-from millrace_lab.params import ListParams, NoParams, Params
+from millrace_lab.params import ListParams, NoParams, NotHere, Params
 
 VERIFIED_AFTER = 5  # seconds
 VERIFIABLE = frozenset({"au_abn", "eu_vat", "gb_vat"})
@@ -30,6 +30,8 @@ class TaxIdData(Params):
 class Owner(Params):
     type: Literal["customer", "self"]
     customer: str | None = None
+    account: NotHere = None
+    customer_account: NotHere = None
 
 
 class CreateTaxId(TaxIdData):

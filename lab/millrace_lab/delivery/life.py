@@ -33,7 +33,7 @@ class Life:
         self, account: Account, mail: Mail, sender: Sender, wall: Callable[[], float] = time.time
     ) -> None:
         self.account, self.mail, self.sender, self.wall = account, mail, sender, wall
-        self.moments: list[Moment] = []  # awaited at every moment, before its letters are sent
+        self.moments: list[Moment] = []  # awaited at every moment before its letters are sent, and where it stops
         self.offset: float | None = None  # running: virtual time less real time; held: None
         self._one_at_a_time = asyncio.Lock()
         self._woken = asyncio.Event()
@@ -63,6 +63,7 @@ class Life:
             await self._live(until, progress)
             if not self._is_over:
                 clockwork.advance(self.account, until)
+                await self._meet()
             if self.offset is not None:
                 self.offset = max(self.offset, self.account.now - self.wall())
         return self.account.now
@@ -89,13 +90,16 @@ class Life:
         while not self._is_over and (at := self._next(until)) is not None:
             letters = self.mail.take(at)
             clockwork.advance(self.account, max(at, self.account.now))
-            for moment in self.moments:
-                await moment(self.account.now)
+            await self._meet()
             if letters:
                 await self.sender.send(letters)
             else:
                 await asyncio.sleep(0)  # a long advance without deliveries still lets others in
             progress(self.account.now)
+
+    async def _meet(self) -> None:
+        for moment in self.moments:
+            await moment(self.account.now)
 
     def _next(self, until: int) -> int | None:
         soonest = [at for at in (clockwork.next_due(self.account), self.mail.next_at()) if at is not None]

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from millrace_lab import saving
 from millrace_lab.account import Account, Step
 from millrace_lab.api import Api
-from millrace_lab.delivery.life import Life
+from millrace_lab.delivery.life import Life, Moment
 from millrace_lab.delivery.mail import Mail
 from millrace_lab.delivery.sender import Sender
 from millrace_lab.edge import control, hosting, page
@@ -38,7 +39,8 @@ class House:
     """ASGI over one account and its deliveries, which live while the server does.
 
     `site` is its own address, for the links to what it hosts; `ready` is called when it is served. With
-    `state`, a file, everything is written there when the server stops.
+    `state`, a file, everything is written there when the server stops. A receiver whose clock is turned
+    together with the account's is told by `moments`, and signed for by `wall`, its clock in seconds.
     """
 
     def __init__(
@@ -50,8 +52,11 @@ class House:
         site: str | None = None,
         state: Path | None = None,
         ready: Callable[[], None] = lambda: None,
+        moments: Sequence[Moment] = (),
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.site, self.state, self.ready = site, state, ready
+        self._moments, self._wall = moments, wall
         self._own = Starlette(routes=[*control.routes(self), *hosting.routes(self), *page.routes(self)])
         self._furnish(account, mail)
         if running:
@@ -63,8 +68,9 @@ class House:
             account.settings["site"] = self.site
         self.api = Api(account)
         self._app = cast(ASGIApp, App(self.api))
-        self.sender = Sender(mail)
+        self.sender = Sender(mail, wall=self._wall)
         self.life = Life(account, mail, self.sender)
+        self.life.moments += self._moments
 
     async def move_in(self, account: Account, mail: Mail) -> None:
         """Another account from now on."""

@@ -9,11 +9,11 @@ from pydantic import Field
 
 from millrace_lab.account import Step, refuse_unless
 from millrace_lab.catalog import currencies, prices
-from millrace_lab.catalog.amounts import DecimalAmount
+from millrace_lab.catalog.amounts import DecimalAmount, SignedDecimalAmount
 from millrace_lab.catalog.prices import CreatePrice
 from millrace_lab.errors import Body
 from millrace_lab.invoices.lines import Line
-from millrace_lab.params import Amount, Currency, Empty, Metadata, Params, Text
+from millrace_lab.params import Amount, Currency, Empty, Metadata, NotHere, Params, Text
 from millrace_lab.rounding import round_half_away
 
 Behavior = Literal["exclusive", "inclusive", "unspecified"]
@@ -31,6 +31,7 @@ Rates = list[str] | Empty | None
 
 class Liability(Params):
     type: Literal["self"]
+    account: NotHere = None
 
 
 class AutomaticTax(Params):
@@ -53,6 +54,7 @@ class PriceData(Params):
     tax_behavior: Behavior = "unspecified"
     unit_amount: Amount | None = None
     unit_amount_decimal: DecimalAmount | None = None
+    product_data: NotHere = None
 
 
 class CustomField(Params):
@@ -63,6 +65,7 @@ class CustomField(Params):
 class PaymentSettings(Params):
     payment_method_options: dict[str, Any] | Empty | None = None
     payment_method_types: list[str] | Empty | None = None
+    default_mandate: NotHere = None
 
 
 class LineAsked(Params):
@@ -84,7 +87,7 @@ class LineAsked(Params):
 class ItemAsked(LineAsked):
     """What an invoice item can be asked for with besides: an amount for each of a quantity."""
 
-    unit_amount_decimal: str | None = None
+    unit_amount_decimal: SignedDecimalAmount | None = None
 
 
 def given(discounts: Discounts) -> list[dict[str, Any]]:

@@ -13,11 +13,23 @@ from pydantic import Field
 
 from millrace_lab import lists
 from millrace_lab.account import Step, refuse_unless
+from millrace_lab.catalog.amounts import DecimalAmount
 from millrace_lab.customers import balance
 from millrace_lab.errors import Body
 from millrace_lab.invoices import asking, crediting, invoice_payments, settling
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import Amount, Count, ListParams, Metadata, NoParams, Params, Text, Times, merged
+from millrace_lab.params import (
+    Amount,
+    Count,
+    ListParams,
+    Metadata,
+    NoParams,
+    NotHere,
+    Params,
+    Text,
+    Times,
+    merged,
+)
 from millrace_lab.payments import refunds
 
 EMBEDDED = 10
@@ -33,13 +45,15 @@ class CreditLine(Params):
     quantity: Count | None = None
     tax_rates: asking.Rates = None
     unit_amount: Amount | None = None
-    unit_amount_decimal: str | None = None
+    unit_amount_decimal: DecimalAmount | None = None
+    tax_amounts: NotHere = None
 
 
 class LinkedRefund(Params):
     refund: str
     amount_refunded: Count | None = None
     type: Literal["refund"] = "refund"
+    payment_record_refund: NotHere = None
 
 
 class Preview(Params):

@@ -58,6 +58,7 @@ def create(step: Step, params: CreateInvoice) -> Body:
     buyer = step.get("customer", str(customer), "customer")
     currency = asking.currency_of(step, buyer, params.currency or (subscription or {}).get("currency"), None)
     _check_due(params)
+    _check_method(step, params)
     invoice = drafting.draft(
         step,
         customer=buyer["id"],
@@ -104,6 +105,11 @@ def _terms(step: Step, params: CreateInvoice, subscription: Body | None) -> draf
     )
 
 
+def _check_method(step: Step, params: InvoiceTerms) -> None:
+    if params.default_payment_method is not None:
+        step.get("payment_method", params.default_payment_method, "default_payment_method")
+
+
 def _check_due(params: InvoiceTerms, method: str | None = None) -> None:
     sent = (params.collection_method or method) == "send_invoice"
     for name in ("days_until_due", "due_date"):
@@ -142,6 +148,7 @@ def update(step: Step, params: InvoiceTerms, id_: str) -> Body:
             f"Finalized invoices can't be updated in this way: {fixed[0]}.", fixed[0], "invoice_not_editable"
         )
     _check_due(params, before["collection_method"])
+    _check_method(step, params)
     step.change(id_, **_changes(step, params, before))
     if before["status"] == "draft":
         _discounted(step, step.get("invoice", id_), params)

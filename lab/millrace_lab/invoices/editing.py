@@ -14,11 +14,12 @@ from millrace_lab.errors import Body, missing
 from millrace_lab.invoices import asking, drafting, invoiceitems, items, lines
 from millrace_lab.invoices.asking import LineAsked
 from millrace_lab.operations import Operation
-from millrace_lab.params import Metadata, Params, merged
+from millrace_lab.params import Metadata, NotHere, Params, merged
 
 
 class AddedLine(LineAsked):
     invoice_item: str | None = None
+    tax_amounts: NotHere = None
 
 
 class AddLines(Params):
@@ -28,6 +29,7 @@ class AddLines(Params):
 
 class ChangedLine(LineAsked):
     id: str
+    tax_amounts: NotHere = None
 
 
 class UpdateLines(Params):

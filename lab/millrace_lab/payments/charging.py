@@ -131,6 +131,7 @@ def _fail(step: Step, intent_id: str, method: Body, code: str, charge: str) -> B
         last_payment_error=_error(step, method, code, charge),
         latest_charge=charge,
         next_action=None,
+        payment_details=intents.named_order(step.get("payment_intent", intent_id)),
         payment_method=None,
         processing=None,
         status="requires_payment_method",
@@ -173,6 +174,7 @@ def _ask_customer(step: Step, intent_id: str, method: Body, word: str) -> Body:
     asked = step.change(
         intent_id,
         next_action=_next_action(intent),
+        payment_details=intents.named_order(intent),
         payment_method=method["id"],
         status="requires_action",
         _word=word,
@@ -230,6 +232,7 @@ def _debit(step: Step, intent_id: str, method: Body, word: str) -> Body:
         intent_id,
         last_payment_error=None,
         latest_charge=charge["id"],
+        payment_details=intents.named_order(intent),
         payment_method=method["id"],
         status="processing",
     )

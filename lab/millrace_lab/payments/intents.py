@@ -108,7 +108,10 @@ def change_amount(step: Step, id_: str, amount: int) -> Body:
 
 
 def named_order(intent: Body) -> Body:
-    """Intents of invoices name their invoice once they have succeeded or were canceled, not before."""
+    """Intents of invoices name their invoice once they were tried or canceled, never when they are created.
+
+    Recorded of succeeded and canceled ones (facts/stripe.md §7); of failed ones it is our reading.
+    """
     details: Body = intent["payment_details"]
     return {**details, "order_reference": intent["_invoice"]} if intent["_invoice"] else details
 

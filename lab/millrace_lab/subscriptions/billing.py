@@ -181,11 +181,13 @@ def subscription_item_of(line: Body) -> str | None:
 
 
 def _later(known: Body | None, line: Body, invoice: str) -> Body:
-    """The debit that reaches furthest; the tiers of one period are one debit."""
+    """The debit that reaches furthest. The tiers of one period are one debit; of several prorations to the
+    same end each replaces the one before it, which was given back as it came."""
     period = (line["period"]["start"], line["period"]["end"])
     net = line["amount"] - sum(off["amount"] for off in line["discount_amounts"])
     this = {"amount": net, "period": period, "invoice": invoice, "lines": (line["id"],)}
-    if known is None or period[1] > known["period"][1]:
+    replaces = line["parent"]["subscription_item_details"]["proration"]
+    if known is None or period[1] > known["period"][1] or (replaces and period[1] == known["period"][1]):
         return this
     if period == known["period"]:
         return {**known, "amount": known["amount"] + net, "lines": (*known["lines"], line["id"])}

@@ -251,6 +251,7 @@ async def test_whoever_keeps_a_clock_of_their_own_is_told_before_anything_arrive
     await served.post("/v1/products", name="Team")
     await served.lab("/clock/advance", by="1d")
     assert seen == [0, 600, 7800]
+    assert told[-1] == 86400, "and of where the clock stops, when nothing is due there"
 
 
 async def test_many_are_sent_at_once(served: Served, hook: Hook) -> None:

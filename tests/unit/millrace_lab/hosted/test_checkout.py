@@ -27,6 +27,7 @@ def test_a_payment_is_declined_authenticated_and_complete_on_one_intent() -> Non
     assert (done["amount_total"], done["client_reference_id"]) == (3000, "order 7")
     assert (done["customer"], done["customer_details"]["email"]) == (None, "ada@example.com")
     assert len(ada.stripe.told("payment_intent.created")) == 1
+    assert ada.stripe.told("checkout.session.async_payment_failed") == []
     assert ada.stripe.types()[-3:] == ["payment_intent.succeeded", "charge.succeeded", COMPLETED]
 
 

@@ -315,7 +315,7 @@ def test_a_canceled_hold_is_let_go_at_once() -> None:
 # What belongs to an invoice.
 
 
-def test_an_intent_names_its_invoice_once_it_succeeded_or_was_canceled() -> None:
+def test_an_intent_names_its_invoice_once_it_was_tried_or_canceled() -> None:
     stripe = Double()
     buyer = customer(stripe)
     method = saved(stripe, buyer, bank="generic_decline,ok")["id"]
@@ -324,7 +324,7 @@ def test_an_intent_names_its_invoice_once_it_succeeded_or_was_canceled() -> None
         assert stripe.get(f"/v1/payment_intents/{id_}")["payment_details"]["order_reference"] is None
     path = f"/v1/payment_intents/{paid}"
     failed = stripe.refusal("POST", f"{path}/confirm", payment_method=method)["payment_intent"]
-    assert failed["payment_details"]["order_reference"] is None
+    assert failed["payment_details"]["order_reference"] == "in_1"
     assert (
         stripe.post(f"{path}/confirm", payment_method=method)["payment_details"]["order_reference"] == "in_1"
     )

@@ -236,3 +236,19 @@ def test_seats_of_a_tiered_price_are_prorated_as_a_whole() -> None:
     assert amounts(shop.latest(sub)) == [-1000, 2000]
     shop.wait("16d")
     assert amounts(shop.latest(sub)) == [2000, 2000]
+
+
+def test_of_several_changes_on_one_invoice_the_last_debit_is_what_is_given_back() -> None:
+    """3 seats are paid, then 5 from a third of the month on, then 9 from its middle: 9 are given back."""
+    shop = Shop()
+    sub = shop.subscribe(shop.customer(), shop.small, quantity=3)
+    shop.wait("10d")
+    change(shop, sub, quantity=5)
+    shop.wait("5d")
+    change(shop, sub, quantity=9, proration_behavior="always_invoice")
+    last = shop.latest(sub)["lines"]["data"][-1]
+    shop.wait("8d")
+    change(shop, sub, quantity=1, proration_behavior="always_invoice")
+    credit = shop.latest(sub)["lines"]["data"][0]
+    details = credit["parent"]["subscription_item_details"]["proration_details"]["credited_items"]
+    assert (credit["amount"], details["invoice_line_items"]) == (-last["amount"] // 2, [last["id"]])

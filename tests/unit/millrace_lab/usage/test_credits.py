@@ -135,6 +135,24 @@ def test_an_expiry_moves_with_its_grant() -> None:
     assert shop.left() == 100
 
 
+def test_an_expiry_that_comes_sooner_or_later_is_the_one_that_counts() -> None:
+    for days in (1, 5):
+        shop = Prepaid()
+        grant = shop.grant(100, expires_at=shop.stripe.now + 3 * DAY)
+        at = shop.stripe.now + days * DAY
+        shop.stripe.post(f"/v1/billing/credit_grants/{grant['id']}", expires_at=at)
+        shop.stripe.wait(f"{days}d")
+        assert shop.moves()[-1] == ("credits_expired", 100)
+        assert shop.stripe.told(TRANSACTIONS)[-1].created == at
+
+
+def test_in_its_last_second_a_grant_is_not_drawn_whatever_else_happens_in_it() -> None:
+    shop = Prepaid()
+    grant = shop.grant(100, expires_at=shop.stripe.now + DAY)
+    shop.stripe.account.now = grant["expires_at"]  # before anything that is due has been done
+    assert shop.draw(shop.line(100)) == {}
+
+
 def test_a_voided_invoice_gives_back_and_an_expired_grant_swallows_it() -> None:
     shop = Prepaid()
     mark = shop.stripe.mark()

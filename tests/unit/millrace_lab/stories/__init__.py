@@ -1,0 +1,1 @@
+"""Lives of subscriptions and invoices, told as tables."""
