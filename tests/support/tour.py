@@ -6,9 +6,9 @@ A fence's language may be followed by a name that no reader sees:
     ```text            what the last command printed; ```text NAME what was printed in that terminal meanwhile
     ```python NAME     a file of that name
 
-`…` stands for anything within a line of output, and on a line of its own for any further lines. In a command it is what that place in a terminal's output was:
-`whsec_…` is the secret that one of them printed. `<http://…>` is an address that is opened, and the words `in code`
-of the same paragraph have to be found on that page.
+`…` stands for anything within a line of output, and on a line of its own for any further lines. In a command it
+is what that place in a terminal's output was: `whsec_…` is the secret that one of them printed. `<http://…>` is
+an address that is opened, and the words `in code` of the same paragraph have to be found on that page.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from typing import NamedTuple
 from urllib.request import urlopen
 
 DEADLINE_SECONDS = 30
-PIECE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$|<(http://\S+?)>([^\n]*(?:\n[^\n]+)*)", re.DOTALL | re.MULTILINE)
+PIECE = re.compile(
+    r"^```(\w+)(?: (\S+))?\n(.*?)^```$|<(http://\S+?)>([^\n]*(?:\n[^\n]+)*)", re.DOTALL | re.MULTILINE
+)
 
 
 class Piece(NamedTuple):
@@ -57,10 +59,13 @@ class Tour:
     def __enter__(self) -> Tour:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         """Ctrl-C in every terminal, the last one opened first."""
         for process in reversed(self.terminals.values()):
-            os.killpg(process.pid, signal.SIGINT)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
             process.wait(DEADLINE_SECONDS)
 
     def take(self, piece: Piece) -> None:
@@ -123,5 +128,8 @@ class Tour:
 
 
 def _pattern(text: str) -> str:
-    lines = ("(?:.*\n)*" if line == "…\n" else ".*".join(map(re.escape, line.split("…"))) for line in text.splitlines(True))
+    lines = (
+        "(?:.*\n)*" if line == "…\n" else ".*".join(map(re.escape, line.split("…")))
+        for line in text.splitlines(True)
+    )
     return "".join(lines)

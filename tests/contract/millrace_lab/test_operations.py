@@ -7,6 +7,7 @@ parameters of stripe-python 16.1.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -90,30 +91,70 @@ def test_an_operation_takes_stripes_parameters_or_says_that_it_does_not(each: Op
     assert not ours & each.absent, "both taken and absent"
 
 
-def test_parts_of_parameters_are_taken_or_named_as_absent_too() -> None:
-    unnamed = [part for each in FIRST if _shape(each) in DESCRIBED for part in _unnamed_of(each)]
-    assert unnamed == []
+def test_parts_of_parameters_are_stripes_and_are_taken_or_named_as_absent_too() -> None:
+    found = [part for each in FIRST if _shape(each) in DESCRIBED for part in _parts_of(each)]
+    assert [name for name, theirs, ours in found if theirs and not ours] == []
+    unknown = {name for name, theirs, ours in found if ours and not theirs}
+    assert unknown == {name for parts in NEWER_PARTS.values() for name in parts}
 
 
+# Parts that are newer than the description, by stripe-python's typed parameters that have them.
+NEWER_PARTS = {
+    "_subscription_create_params.SubscriptionCreateParamsItem": {
+        f"{route} items[{name}]"
+        for route in ("POST /v1/subscriptions", "POST /v1/subscriptions/{subscription}")
+        for name in ("plan", "current_trial")
+    },
+    "_invoice_create_preview_params.InvoiceCreatePreviewParamsSubscriptionDetailsItem": {
+        f"POST /v1/invoices/create_preview subscription_details items[{name}]"
+        for name in ("plan", "current_trial")
+    },
+    "_subscription_create_params.SubscriptionCreateParamsTrialSettingsEndBehavior": {
+        f"{route} trial_settings end_behavior[billing_cycle_anchor]"
+        for route in ("POST /v1/subscriptions", "POST /v1/subscriptions/{subscription}")
+    },
+    "_subscription_update_params.SubscriptionUpdateParamsBillingCycleAnchor": {
+        "POST /v1/subscriptions/{subscription} billing_cycle_anchor[type]",
+        "POST /v1/subscriptions/{subscription}/resume billing_cycle_anchor[type]",
+        "POST /v1/invoices/create_preview subscription_details billing_cycle_anchor[type]",
+    },
+    "billing_portal._configuration_create_params.ConfigurationCreateParamsFeatures": {
+        "POST /v1/billing_portal/configurations features[subscription_pause]",
+        "POST /v1/billing_portal/configurations/{configuration} features[subscription_pause]",
+    },
+    "billing_portal._session_create_params.SessionCreateParamsFlowData": {
+        "POST /v1/billing_portal/sessions flow_data[subscription_pause]",
+    },
+}
+
+
+def test_parts_that_are_newer_have_their_source() -> None:
+    for source, parts in NEWER_PARTS.items():
+        assert {re.findall(r"\[(\w+)\]$", part)[0] for part in parts} <= _typed(source)
+
+
+Part = tuple[str, bool, bool]
 DESCRIBED = {f"{method} {path}" for method, path in operations()}
 
 
-def _unnamed_of(each: Operation) -> Iterator[str]:
+def _parts_of(each: Operation) -> Iterator[Part]:
     found = operation(each.method, each.path)
     described = {p["name"]: p["schema"] for p in found.get("parameters", ()) if p["in"] == "query"}
     content = found.get("requestBody", {}).get("content", {})
     described |= content.get("application/x-www-form-urlencoded", {}).get("schema", {}).get("properties", {})
-    yield from _unnamed(each.params, described, each.route)
+    yield from _parts(each.params, described, each.route)
 
 
-def _unnamed(params: type[BaseModel], described: dict[str, Any], at: str) -> Iterator[str]:
-    """The parts that Stripe describes below parameters that we take, and we know nothing of."""
+def _parts(params: type[BaseModel], described: dict[str, Any], at: str) -> Iterator[Part]:
+    """The parts at any depth of the parameters that we take: (name, whether Stripe has it, whether we do)."""
     for name, field in params.model_fields.items():
         for model in _models(field.annotation):
-            for by in _objects(described.get(field.alias or name, {})):
-                here = f"{at} {name}"
-                yield from (f"{here}[{part}]" for part in sorted(by.keys() - _ours(model)))
-                yield from _unnamed(model, by, here)
+            here, ours = f"{at} {name}", _ours(model)
+            theirs = dict(_objects(described.get(field.alias or name, {})))
+            for part in sorted(theirs.keys() | ours):
+                yield f"{here}[{part}]", part in theirs, part in ours
+            if theirs:
+                yield from _parts(model, theirs, here)
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -123,12 +164,13 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models(inner)
 
 
-def _objects(by: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _objects(by: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The names and descriptions of what may be inside a parameter: an object, a list of them, one by currency."""
     for choice in by.get("anyOf", [by]):
-        if choice.get("type") == "array":
-            yield from _objects(choice["items"])
-        elif "properties" in choice:
-            yield choice["properties"]
+        for inner in ("items", "additionalProperties"):
+            if isinstance(choice.get(inner), dict):
+                yield from _objects(choice[inner])
+        yield from choice.get("properties", {}).items()
 
 
 @pytest.mark.parametrize("each", SECOND, ids=lambda each: each.route)

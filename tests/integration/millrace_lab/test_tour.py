@@ -54,7 +54,9 @@ def test_a_page_of_the_docs(page: str, tmp_path: Path) -> None:
 HELLO = "```sh\necho hello\n```\n\n```text\n{}\n```\n"
 
 
-@pytest.mark.parametrize(("printed", "right"), [("hello", True), ("h…o", True), ("hallo", False), ("hello you", False)])
+@pytest.mark.parametrize(
+    ("printed", "right"), [("hello", True), ("h…o", True), ("hallo", False), ("hello you", False)]
+)
 def test_output_that_is_not_as_printed_is_found_out(printed: str, right: bool, tmp_path: Path) -> None:
     told = list(pieces(HELLO.format(printed)))
     assert [each.kind for each in told] == ["sh", "text"]
