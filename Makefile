@@ -26,8 +26,8 @@ down: setup ## Stop the local stack; WIPE=1 removes its data
 logs: setup ## Follow the local stack's logs
 	$(BIN)/python -m lab logs -f
 
-demo: setup ## A quarter of a small company through the whole pipeline; EVENTS=file CHAOS=1 SEED=n
-	$(BIN)/python -m lab demo $(if $(EVENTS),--events $(EVENTS)) $(if $(CHAOS),--chaos) $(if $(SEED),--seed $(SEED))
+demo: setup ## A quarter of a small company through the whole pipeline; EVENTS=file CHAOS=1 SEED=n STAY=1
+	$(BIN)/python -m lab demo $(if $(EVENTS),--events $(EVENTS)) $(if $(CHAOS),--chaos) $(if $(SEED),--seed $(SEED)) $(if $(STAY),--stay)
 
 ##@ Check
 .PHONY: format lint types imports check test test-fault soak model bench bench-relay bench-consumer
