@@ -40,7 +40,7 @@ lint: setup ## Style, without changing anything
 types: setup ## mypy, strict
 	$(BIN)/mypy
 
-imports: setup ## The four arrows
+imports: setup ## Who may import whom
 	$(BIN)/lint-imports
 
 check: lint types imports ## All static promises
@@ -73,8 +73,9 @@ bench-consumer: setup ## The consumer runtime alone: its cost, a backlog; CONSUM
 
 ##@ Data
 .PHONY: schemas lock
-schemas: setup ## Write schemas/ and docs/events.md anew from the code
+schemas: setup ## Write schemas/, docs/events.md and the generated parts of docs/lab anew from the code
 	$(BIN)/python schemas/generate.py
+	$(BIN)/python docs/lab/generate.py
 
 lock: ## Resolve the lock files anew: names, versions and hashes only
 	tools/lock

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from millrace_lab.storm import story
+from millrace_lab.storm import simpler
 from millrace_lab.storm.arrivals import Arrival
 from millrace_lab.storm.comparing import Answers, Difference, differences, doubts
 from millrace_lab.storm.shrinking import TRIES_MOST, shrink
@@ -86,8 +86,8 @@ async def shrunk(
     least = await shrink(
         arrivals,
         fails,
-        guesses=story.kin(arrivals, difference),
-        plainer=story.plainer,
+        guesses=simpler.kin(arrivals, difference),
+        plainer=simpler.plainer,
         most=most,
         progress=progress,
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from millrace_lab.account import DAY, HOUR, MINUTE
 from millrace_lab.errors import Body
@@ -52,22 +51,22 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 def oddities(arrivals: Sequence[Arrival], place: int) -> Iterator[str]:
     """What is unusual about one of these deliveries, among the others."""
     one = arrivals[place]
-    for number, other in enumerate(arrivals[:place], 1):
-        if other.id == one.id:
-            yield f"again, as {number}"
-            break
-        if other.twin_of(one):
-            yield f"twin of {number}"
-            break
-    elders = [n for n, other in enumerate(arrivals[place + 1 :], place + 2) if other.number < one.number]
-    if elders:
-        yield (
-            f"before its elder {', '.join(map(str, elders))}"
-            if len(elders) == 1
-            else (f"before its elders {', '.join(map(str, elders))}")
-        )
+    yield from _before(arrivals[:place], one)
+    if elders := [n for n, other in enumerate(arrivals[place + 1 :], place + 2) if other.number < one.number]:
+        yield f"before its {'elder' if len(elders) == 1 else 'elders'} {', '.join(map(str, elders))}"
     if one.at > one.created:
         yield f"{lasting(one.at - one.created)} late"
+
+
+def _before(arrivals: Sequence[Arrival], one: Arrival) -> Iterator[str]:
+    """Which of the earlier deliveries said the same."""
+    for number, other in enumerate(arrivals, 1):
+        if other.id == one.id:
+            yield f"again, as {number}"
+            return
+        if other.twin_of(one):
+            yield f"twin of {number}"
+            return
 
 
 def lasting(seconds: int) -> str:
@@ -111,62 +110,3 @@ SAYS: dict[str, Callable[[Body], str]] = {
     "payment_intent": _amount("amount"),
     "credit_note": _amount("total"),
 }
-
-
-# What a shorter story is tried for, boldest first, and how what is left is made plainer.
-
-
-def kin(arrivals: Sequence[Arrival], difference: Difference) -> Iterator[list[Arrival]]:
-    """Parts of a run that may well show the difference alone: its object's deliveries, then its customer's."""
-    about = [each for each in arrivals if _names(each.object, difference.object)]
-    yield about
-    family = {id_ for each in about for id_ in _family(each.object)}
-    customers = {id_ for id_ in family if id_.startswith("cus_")}
-    yield [each for each in arrivals if _family(each.object) & family - customers]
-    yield [each for each in arrivals if _family(each.object) & customers]
-
-
-def plainer(arrivals: Sequence[Arrival]) -> Iterator[list[Arrival]]:
-    """Easier to read and never harder: in the true order, on time; wholly or for one delivery at a time."""
-    yield from _different(arrivals, _in_order(arrivals))
-    for place in range(len(arrivals) - 1):
-        first, second = arrivals[place], arrivals[place + 1]
-        if first.number > second.number:
-            swapped = [replace(second, at=first.at), replace(first, at=second.at)]
-            yield [*arrivals[:place], *swapped, *arrivals[place + 2 :]]
-    for place, one in enumerate(arrivals):
-        earliest = max([one.created, *(each.at for each in arrivals[:place])])
-        if one.at > earliest:
-            yield [*arrivals[:place], replace(one, at=earliest), *arrivals[place + 1 :]]
-
-
-def _in_order(arrivals: Sequence[Arrival]) -> list[Arrival]:
-    return [replace(each, at=each.created) for each in sorted(arrivals, key=lambda each: each.number)]
-
-
-def _different(arrivals: Sequence[Arrival], other: list[Arrival]) -> Iterator[list[Arrival]]:
-    if [(each.id, each.at) for each in arrivals] != [(each.id, each.at) for each in other]:
-        yield other
-
-
-def _names(body: Body, id_: str) -> bool:
-    return id_ in _ids(body)
-
-
-def _family(body: Body) -> set[str]:
-    """The ids that an object stands with: itself, its customer, its subscription, its invoice, its charge."""
-    return {id_ for id_ in _ids(body) if id_.partition("_")[0] in FAMILY}
-
-
-FAMILY = frozenset({"cus", "sub", "in", "ch", "py", "pi", "re", "pyr", "inpay", "cn"})
-
-
-def _ids(value: Any) -> set[str]:
-    """Every string inside that may be an id."""
-    if isinstance(value, str):
-        return {value} if "_" in value else set()
-    if isinstance(value, dict):
-        return {id_ for each in value.values() for id_ in _ids(each)}
-    if isinstance(value, Iterable):
-        return {id_ for each in value for id_ in _ids(each)}
-    return set()
