@@ -10,7 +10,7 @@ about, whatever happens later, and costs nothing to keep.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -61,6 +61,7 @@ class Told:
     clock: str | None = None
     thin: bool = False
     twin: str | None = None  # the event that told the very same change before
+    account: str | None = None  # the connected account that it happened on
 
 
 @dataclass(slots=True)
@@ -106,11 +107,15 @@ class Account:
         self.agendas: dict[str | None, Agenda] = {None: Agenda()}  # by test clock; None is the account's own
         self.events: list[Told] = []
         self.by_event: dict[str, Told] = {}
-        self.pending: dict[str, int] = {}  # event → how many endpoints have yet to take it: delivery's knowledge
+        self.pending: dict[
+            str, int
+        ] = {}  # event → how many endpoints have yet to take it: delivery's knowledge
         self.replays: dict[str, Body] = {}  # idempotency key → the answer it had
         self.settings: Body = dict(SETTINGS)
         self.reactions: Mapping[str, tuple[Reaction, ...]] = {}
         self.listeners: list[Callable[[Told], None]] = []
+        self.platform: Account | None = None  # whose connected account this is
+        self.connected: dict[str, Account] = {}  # those of this platform, by id
 
     def find(self, id_: str) -> Body | None:
         return self.objects.get(id_)
@@ -124,6 +129,36 @@ class Account:
 
     def time(self, clock: str | None) -> int:
         return self.now if clock is None else int(self.objects[clock]["frozen_time"])
+
+    # Connected accounts: each has its own objects and events, in the platform's time.
+
+    def reach(self, id_: str) -> Account | None:
+        """The account that is connected to this one under an id: alive from when it is first reached.
+
+        The platform's settings are its own too, but for the country.
+        """
+        about = self.objects.get(id_, {})
+        if about.get("object") != "account":
+            return None
+        if id_ not in self.connected:
+            seed = ids.digest(self.seed, id_) % 2**63
+            self.connect(Account(seed, self.now, livemode=self.livemode, id=id_))
+        self.connected[id_].settings |= {**self.settings, "country": about["country"]}
+        return self.connected[id_]
+
+    def connect(self, other: Account) -> None:
+        """The platform's listeners hear the other one's events too: these name their account."""
+        other.platform, other.reactions, other.listeners = self, self.reactions, self.listeners
+        self.connected[other.id] = other
+
+    def told(self, event: str) -> Told | None:
+        """An event of this account or of one that is connected to it."""
+        found = (each.by_event.get(event) for each in (self, *self.connected.values()))
+        return next((told for told in found if told is not None), None)
+
+    def owner(self, told: Told) -> Account:
+        """The account on which an event happened: this one, or a connected one."""
+        return self.connected.get(told.account or "", self)
 
     def step(self, *, clock: str | None = None, automatic: bool = False, key: str | None = None) -> Step:
         return Step(self, clock, automatic, key)
@@ -267,7 +302,19 @@ class Step:
     def _tell(self, type_: str, body: Body, previous: Body | None, later: int, thin: bool) -> Told:
         number = len(self.account.events) + len(self._told)
         event = self.new_id("evt")
-        told = Told(number, event, type_, self.now + later, body, previous, self.request, self.clock, thin)
+        own = self.account.id if self.account.platform else None
+        told = Told(
+            number,
+            event,
+            type_,
+            self.now + later,
+            body,
+            previous,
+            self.request,
+            self.clock,
+            thin,
+            account=own,
+        )
         self._told.append(told)
         if type_ in TOLD_TWICE and self.chance("twin", event) < self.settings["twins"]:
             self._told.append(replace(told, number=number + 1, id=self.new_id("evt"), twin=event))
@@ -327,6 +374,9 @@ def refuse_unless(holds: bool, message: str, param: str | None = None, code: str
         raise invalid(message, param, code)
 
 
-def known(pairs: Iterable[tuple[str, Any]]) -> Body:
-    """A body of what was given: keys whose value is None stay out."""
-    return {key: value for key, value in pairs if value is not None}
+def owned(step: Step, kind: str, id_: str, owner: str, named: str) -> Body:
+    """An object below another in the path: `named` is its field that says whose it is. Raises StripeError 404."""
+    found = step.get(kind, id_)
+    if found[named] != owner:
+        raise missing(kind, id_)
+    return found

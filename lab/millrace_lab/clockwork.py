@@ -15,13 +15,28 @@ def furnished(account: Account) -> Account:
 
 
 def next_due(account: Account, clock: str | None = None) -> int | None:
-    """The next second at which time alone changes something."""
+    """The next second at which time alone changes something, here or on a connected account."""
+    accounts = together(account) if clock is None else [account]
+    found = [at for each in accounts if (at := _own_next(each, clock)) is not None]
+    return min(found, default=None)
+
+
+def _own_next(account: Account, clock: str | None) -> int | None:
     due = account.agendas[clock].next() if clock in account.agendas else None
     return due[0] if due else None
 
 
+def together(account: Account) -> list[Account]:
+    """Those that share one time: a platform and the accounts that are connected to it."""
+    platform = account.platform or account
+    return [platform, *platform.connected.values()]
+
+
 def tick(account: Account, clock: str | None = None) -> None:
     """Do the one thing that is due next."""
+    if clock is None:
+        soonest = next_due(account)
+        account = next(each for each in together(account) if _own_next(each, None) == soonest)
     agenda = account.agendas[clock]
     due = agenda.next()
     assert due is not None, "nothing is due"
@@ -47,6 +62,7 @@ def advance(
 
 def _turn(account: Account, clock: str | None, at: int) -> None:
     if clock is None:
-        account.now = at
+        for each in together(account):
+            each.now = at
     else:
         account.objects[clock] = {**account.objects[clock], "frozen_time": at}

@@ -6,7 +6,7 @@ Source: docs.stripe.com/api/pagination, docs.stripe.com/api-v2-overview#list-pag
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from pydantic import Field
@@ -14,7 +14,7 @@ from pydantic import Field
 from millrace_lab.account import Step
 from millrace_lab.errors import Body, invalid, missing
 from millrace_lab.operations import Page
-from millrace_lab.params import ListParams, Params
+from millrace_lab.params import ListParams, Params, Range
 
 Where = Callable[[Body], bool]
 
@@ -33,10 +33,24 @@ def page(
     url: str,
     where: Where = lambda _: True,
     parent: str | None = None,
+    *,
+    by: Iterable[str] = (),
 ) -> Page:
-    """A page of the objects of a kind (of one parent), newest first, those for which `where` holds."""
+    """A page of the objects of a kind (of one parent), newest first.
+
+    `by` names the parameters that are filters on the field of their name; `where` is any other filter.
+    """
+    wanted = [(name, asked) for name in by if (asked := getattr(params, name)) is not None]
     found: Iterable[Body] = step.all(kind) if parent is None else step.of(kind, parent)
-    return cut([body for body in found if where(body)][::-1], params, url, kind)
+    held = [body for body in found if _fits(body, wanted) and where(body)]
+    return cut(held[::-1], params, url, kind)
+
+
+def _fits(body: Body, wanted: list[tuple[str, Any]]) -> bool:
+    """Whether each field has the value that was asked for; a time, whether it lies in the range."""
+    return all(
+        asked.holds(body[name]) if isinstance(asked, Range) else body[name] == asked for name, asked in wanted
+    )
 
 
 def cut(found: list[Body], params: ListParams, url: str, kind: str = "object") -> Page:

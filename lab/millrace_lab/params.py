@@ -43,6 +43,13 @@ class Params(BaseModel):
         chosen = names or tuple(type(self).model_fields)
         return {name: _plain(getattr(self, name)) for name in chosen if name in self.given}
 
+    def changes_to(self, kept: dict[str, Any], *names: str) -> dict[str, Any]:
+        """`changes` for an object as it is kept: given metadata is merged into what it has."""
+        changes = self.changes(*names)
+        if "metadata" in self.given:
+            changes["metadata"] = merged(kept["metadata"], self.changes("metadata")["metadata"])
+        return changes
+
 
 WRONG: dict[type, str] = {int: "integer", bool: "boolean"}
 
@@ -75,7 +82,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(exclude_unset=True)
     if isinstance(value, list):
-        return [_plain(each) for each in value]
+        return [
+            each.model_dump(exclude_unset=True) if isinstance(each, BaseModel) else each for each in value
+        ]
     return None if value == "" else value
 
 
@@ -115,6 +124,18 @@ def _fitting(metadata: dict[str, str] | None) -> dict[str, str] | None:
     return metadata
 
 
+LATEST = 32_503_680_000  # the year 3000: what lies beyond it is no time, but milliseconds or a slip
+
+
+def _a_time(value: int) -> int:
+    if not 0 <= value <= LATEST:
+        raise PydanticCustomError("timestamp", "must be an integer Unix timestamp in seconds")
+    return value
+
+
+Second = Annotated[int, AfterValidator(_a_time)]
+"""A time of the first API: whole seconds since 1970."""
+
 Metadata = Annotated[dict[str, str] | None, Field(max_length=50), AfterValidator(_fitting), Unset]
 Currency = Annotated[str, Field(min_length=3, max_length=3), BeforeValidator(lambda v: str(v).lower())]
 
@@ -127,8 +148,9 @@ class Range(Params):
     lt: int | None = None
     lte: int | None = None
 
-    def holds(self, at: int) -> bool:
-        return (
+    def holds(self, at: int | None) -> bool:
+        """Whether a time lies in the range; one that has not come to be does not."""
+        return at is not None and (
             (self.gt is None or at > self.gt)
             and (self.gte is None or at >= self.gte)
             and (self.lt is None or at < self.lt)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 
 
-def round_half_away(exact: Fraction) -> int:
-    """Ties away from zero. Exact ties are unproven at Stripe; see facts/ledger.md §4."""
-    magnitude = abs(exact.numerator) * 2 + exact.denominator
-    whole = magnitude // (2 * exact.denominator)
+def round_half_away(exact: Fraction, to: int = 1) -> int:
+    """The nearest multiple of `to`. Ties away from zero: they are unproven at Stripe; see facts/ledger.md §4."""
+    denominator = exact.denominator * to
+    magnitude = abs(exact.numerator) * 2 + denominator
+    whole = magnitude // (2 * denominator) * to
     return whole if exact >= 0 else -whole

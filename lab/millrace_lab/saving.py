@@ -104,6 +104,7 @@ def _account(account: Account, bodies: _Bodies) -> Body:
         "before": {id_: [bodies.number(body), at] for id_, (body, at) in account.before.items()},
         "agendas": [[clock, agenda.serial, _entries(agenda)] for clock, agenda in account.agendas.items()],
         "events": [_told(told, bodies) for told in account.events],
+        "connected": [_account(each, bodies) for each in account.connected.values()],
     }
 
 
@@ -123,6 +124,7 @@ def _told(told: Told, bodies: _Bodies) -> list[Any]:
         told.clock,
         told.thin,
         told.twin,
+        told.account,
     ]
 
 
@@ -139,6 +141,8 @@ def _restored(rest: Body, bodies: list[Body]) -> Account:
         for number, (id_, type_, created, body, *others) in enumerate(rest["events"])
     ]
     account.by_event = {told.id: told for told in account.events}
+    for each in rest["connected"]:
+        account.connect(_restored(each, bodies))
     return account
 
 

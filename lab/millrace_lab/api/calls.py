@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,7 +22,7 @@ from millrace_lab.composition import OPERATIONS
 from millrace_lab.errors import Body, StripeError, absent
 from millrace_lab.operations import Operation, Page
 from millrace_lab.params import Params
-from millrace_lab.platform import clocks
+from millrace_lab.platform import accounts, clocks
 from millrace_lab.versions import KNOWN
 from millrace_lab.versions.requests import translated
 
@@ -41,6 +42,7 @@ class Api:
         self.account, self.operations = account, operations
         self.limiter = Limiter()
         self.asked = 0
+        self._connected: dict[str, Api] = {}
         self._tree = _tree(operations)
 
     # From outside.
@@ -51,6 +53,8 @@ class Api:
         version = request.version or self.account.settings["api_version"]
         headers = {"Request-Id": self._request_id()}
         try:
+            if request.account not in (None, self.account.id):
+                return self._on_behalf(request)
             operation, ids_ = self._admitted(request, version)
             headers["Stripe-Version"] = version
             key = replays.key_of(request)
@@ -62,6 +66,21 @@ class Api:
             return self._done(request, operation, ids_, headers)
         except StripeError as error:
             return Reply(error.status, error.body(), headers | error.headers)
+
+    def _on_behalf(self, request: Request) -> Reply:
+        """As the platform, for an account that is connected to it. Source: docs.stripe.com/connect/authentication."""
+        keys.check(self.account, request.key)
+        id_ = str(request.account)
+        account = self.account.reach(id_)
+        if account is None:
+            raise accounts.out_of_reach(id_)
+        if (request.method, request.path) in accounts.NOT_ON_BEHALF:
+            there = (operation.route for operation in self.operations)
+            raise absent(f"{request.method} {request.path} for connected accounts", there)
+        if id_ not in self._connected:
+            self._connected[id_] = Api(account, self.operations)
+        reply = self._connected[id_].call(replace(request, account=None))
+        return replace(reply, headers={**reply.headers, "Stripe-Account": id_})
 
     def _admitted(self, request: Request, version: str) -> tuple[Operation, list[str]]:
         """The operation, for someone who may ask for it now."""

@@ -11,6 +11,7 @@ from millrace_lab.errors import Body
 class Request:
     """A request as it came in: `params` already nested, from the query, a form or JSON.
 
+    `account` is the connected account that it is made for, from the header Stripe-Account.
     `at` is when it arrived, in seconds of any steady clock: only who has one is held to the rate limits.
     """
 
@@ -21,6 +22,7 @@ class Request:
     version: str | None = None
     idempotency: str | None = None
     at: float | None = None
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

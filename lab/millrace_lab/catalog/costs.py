@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from millrace_lab.catalog.currencies import grain
 from millrace_lab.errors import Body
 from millrace_lab.rounding import round_half_away
 
@@ -29,12 +30,12 @@ class Charge:
 
 def charges(price: Body, quantity: int | Fraction) -> list[Charge]:
     """What a quantity costs, tiers one by one. A price in another currency: first `prices.in_currency`."""
-    bought = _packages(price, Fraction(quantity))
+    bought, to = _packages(price, Fraction(quantity)), grain(price["currency"])
     if price["billing_scheme"] == "per_unit":
-        return [_per_unit(price["unit_amount_decimal"], bought)]
+        return [_per_unit(price["unit_amount_decimal"], bought, to)]
     if price["tiers_mode"] == "volume":
-        return _volume(price["_tiers"], bought)
-    return _graduated(price["_tiers"], bought)
+        return _volume(price["_tiers"], bought, to)
+    return _graduated(price["_tiers"], bought, to)
 
 
 def total(price: Body, quantity: int | Fraction) -> int:
@@ -49,19 +50,19 @@ def _packages(price: Body, quantity: Fraction) -> Fraction:
     return Fraction(-(-packages // 1) if transform["round"] == "up" else packages // 1)
 
 
-def _per_unit(unit: str, quantity: Fraction, tier: int | None = None) -> Charge:
-    return Charge(round_half_away(Fraction(unit) * quantity), _whole(quantity), unit, tier)
+def _per_unit(unit: str, quantity: Fraction, to: int, tier: int | None = None) -> Charge:
+    return Charge(round_half_away(Fraction(unit) * quantity, to), _whole(quantity), unit, tier)
 
 
-def _volume(tiers: list[Body], quantity: Fraction) -> list[Charge]:
+def _volume(tiers: list[Body], quantity: Fraction, to: int) -> list[Charge]:
     """Every unit at the rate of the tier that the whole quantity falls into."""
     for number, tier in enumerate(tiers, 1):
         if tier["up_to"] is None or quantity <= tier["up_to"]:
-            return list(_of_tier(number, tier, quantity))
+            return list(_of_tier(number, tier, quantity, to))
     raise AssertionError("the last tier has no end")
 
 
-def _graduated(tiers: list[Body], quantity: Fraction) -> list[Charge]:
+def _graduated(tiers: list[Body], quantity: Fraction, to: int) -> list[Charge]:
     """Each tier's units at its own rate. The first tier's flat amount is due even for nothing."""
     found: list[Charge] = []
     start = Fraction(0)
@@ -69,16 +70,16 @@ def _graduated(tiers: list[Body], quantity: Fraction) -> list[Charge]:
         if number > 1 and quantity <= start:
             break
         end = quantity if tier["up_to"] is None else min(quantity, Fraction(tier["up_to"]))
-        found += _of_tier(number, tier, end - start)
+        found += _of_tier(number, tier, end - start, to)
         start = end if tier["up_to"] is None else Fraction(tier["up_to"])
     return found
 
 
-def _of_tier(number: int, tier: Body, quantity: Fraction) -> Iterator[Charge]:
+def _of_tier(number: int, tier: Body, quantity: Fraction, to: int) -> Iterator[Charge]:
     if tier["unit_amount_decimal"] is not None:
-        yield _per_unit(tier["unit_amount_decimal"], quantity, number)
+        yield _per_unit(tier["unit_amount_decimal"], quantity, to, number)
     if tier["flat_amount_decimal"] is not None:
-        flat = round_half_away(Fraction(tier["flat_amount_decimal"]))
+        flat = round_half_away(Fraction(tier["flat_amount_decimal"]), to)
         yield Charge(flat, 0, None, number)
 
 

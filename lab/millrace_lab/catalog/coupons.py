@@ -16,7 +16,7 @@ from millrace_lab.catalog import currencies
 from millrace_lab.catalog.amounts import Percent, shown_percent
 from millrace_lab.errors import Body, invalid
 from millrace_lab.operations import DueAction, Operation, Page
-from millrace_lab.params import Currency, ListParams, Metadata, NoParams, Params, Times, merged
+from millrace_lab.params import Currency, ListParams, Metadata, NoParams, Params, Second, Times
 
 Off = Annotated[int, Field(ge=1)]
 Name = Annotated[str | None, Field(max_length=40)]
@@ -42,7 +42,7 @@ class CreateCoupon(Params):
     metadata: Metadata = None
     name: Name = None
     percent_off: Percent | None = None
-    redeem_by: int | None = None
+    redeem_by: Second | None = None
 
 
 class UpdateCoupon(Params):
@@ -133,9 +133,7 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 
 def update(step: Step, params: UpdateCoupon, id_: str) -> Body:
     before = step.get("coupon", id_)
-    changes = params.changes("name")
-    if "metadata" in params.given:
-        changes["metadata"] = merged(before["metadata"], params.metadata)
+    changes = params.changes_to(before, "name")
     if params.currency_options is not None:
         changes["_currency_options"] = before["_currency_options"] | _options(params.currency_options)
     step.change(id_, **changes)
@@ -151,14 +149,7 @@ def delete(step: Step, _: NoParams, id_: str) -> Body:
 
 
 def listing(step: Step, params: ListCoupons) -> Page:
-    created = params.created
-    return lists.page(
-        step,
-        "coupon",
-        params,
-        "/v1/coupons",
-        lambda coupon: created is None or created.holds(coupon["created"]),
-    )
+    return lists.page(step, "coupon", params, "/v1/coupons", by=("created",))
 
 
 def expire(step: Step, coupon: Body) -> None:

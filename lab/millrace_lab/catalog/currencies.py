@@ -31,6 +31,13 @@ def decimals(currency: str) -> int:
     return 3 if currency in THREE_DECIMAL else 2
 
 
+def grain(currency: str) -> int:
+    """What every amount that is paid in it is a multiple of: what is computed is rounded to it."""
+    if currency in THREE_DECIMAL:
+        return 10
+    return 100 if currency in WHOLE_UNITS_OF_TWO else 1
+
+
 def check_currency(currency: str, param: str = "currency") -> None:
     """Raises StripeError 400 for what is no currency."""
     known = currency in ZERO_DECIMAL or currency in THREE_DECIMAL or currency in TWO_DECIMAL

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from millrace_lab.account import Step, refuse_unless
-from millrace_lab.catalog import coupons, promotion_codes
+from millrace_lab.catalog import coupons, currencies, promotion_codes
 from millrace_lab.catalog.amounts import exact
 from millrace_lab.errors import Body, StripeError, invalid
 from millrace_lab.operations import DueAction, Operation
@@ -160,7 +160,7 @@ def _applies(coupon: Body, products: list[str | None] | None, number: int) -> bo
 def _off(coupon: Body, amounts: list[int], currency: str) -> list[int]:
     if coupon["percent_off"] is not None:
         share = exact(coupon["percent_off"]) / 100
-        return [round_half_away(amount * share) for amount in amounts]
+        return [round_half_away(amount * share, currencies.grain(currency)) for amount in amounts]
     return shared(min(amount_off(coupon, currency), sum(amounts)), amounts)
 
 

@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from millrace_lab import lists
-from millrace_lab.account import Step, refuse_unless
-from millrace_lab.errors import Body, missing
+from millrace_lab.account import Step, owned, refuse_unless
+from millrace_lab.errors import Body
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import ListParams, Metadata, NoParams, Params, merged
+from millrace_lab.params import ListParams, Metadata, NoParams, Params
 
 FEATURE = "entitlements.feature"
 Name = Annotated[str, Field(min_length=1, max_length=80)]
@@ -62,20 +62,14 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 
 
 def update(step: Step, params: UpdateFeature, id_: str) -> Body:
-    changes = params.changes("active", "name")
-    if "metadata" in params.given:
-        changes["metadata"] = merged(step.get(FEATURE, id_)["metadata"], params.metadata)
-    step.get(FEATURE, id_)
-    return step.change(id_, **changes)
+    return step.change(id_, **params.changes_to(step.get(FEATURE, id_), "active", "name"))
 
 
 def listing(step: Step, params: ListFeatures) -> Page:
     def holds(feature: Body) -> bool:
-        return (params.archived is None or feature["active"] != params.archived) and (
-            params.lookup_key is None or feature["lookup_key"] == params.lookup_key
-        )
+        return params.archived is None or feature["active"] != params.archived
 
-    return lists.page(step, FEATURE, params, "/v1/entitlements/features", holds)
+    return lists.page(step, FEATURE, params, "/v1/entitlements/features", holds, by=("lookup_key",))
 
 
 def attach(step: Step, params: AttachFeature, product: str) -> Body:
@@ -100,9 +94,7 @@ def attach(step: Step, params: AttachFeature, product: str) -> Body:
 
 
 def attached(step: Step, _: NoParams, product: str, id_: str) -> Body:
-    found = step.get("product_feature", id_)
-    if found["_product"] != product:
-        raise missing("product_feature", id_)
+    found = owned(step, "product_feature", id_, product, "_product")
     return {**found, "entitlement_feature": step.get(FEATURE, found["entitlement_feature"]["id"])}
 
 

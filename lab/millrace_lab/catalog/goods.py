@@ -28,6 +28,7 @@ def make(step: Step, *, id: str | None = None, **fields: Any) -> Body:
         "shippable": None,
         "statement_descriptor": None,
         "tax_code": None,
+        "type": "service",
         "unit_label": None,
         "updated": step.now,
         "url": None,

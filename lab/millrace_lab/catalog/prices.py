@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from millrace_lab import lists, searching
-from millrace_lab.account import Step, known, refuse_unless
+from millrace_lab.account import Step, refuse_unless
 from millrace_lab.catalog import currencies, goods, naming
 from millrace_lab.catalog.amounts import DecimalAmount, whole_or_none
+from millrace_lab.catalog.asking import Behavior, Interval, Rhythm
 from millrace_lab.catalog.costs import Charge, charges, total
 from millrace_lab.errors import Body, invalid
 from millrace_lab.operations import Operation, Page
@@ -27,13 +28,10 @@ from millrace_lab.params import (
     Params,
     Text,
     Times,
-    merged,
 )
 
 __all__ = ["Charge", "charges", "total"]  # what a price costs is part of this module's interface
 
-Behavior = Literal["exclusive", "inclusive", "unspecified"]
-Interval = Literal["day", "week", "month", "year"]
 PERIODS_MOST = {"day": 1095, "week": 156, "month": 36, "year": 3}  # three years
 
 
@@ -45,9 +43,7 @@ class Tier(Params):
     flat_amount_decimal: DecimalAmount | None = None
 
 
-class Recurring(Params):
-    interval: Interval
-    interval_count: Annotated[int, Field(ge=1)] = 1
+class Recurring(Rhythm):
     meter: str | None = None
     usage_type: Literal["licensed", "metered"] = "licensed"
 
@@ -64,6 +60,7 @@ class InCurrency(Params):
     unit_amount_decimal: DecimalAmount | None = None
     tiers: list[Tier] | None = None
     tax_behavior: Behavior | None = None
+    custom_unit_amount: NotHere = None
 
 
 class ProductData(Params):
@@ -74,8 +71,6 @@ class ProductData(Params):
     statement_descriptor: Text = None
     tax_code: Text = None
     unit_label: Text = None
-    description: NotHere = None
-    images: NotHere = None
 
 
 class CreatePrice(Params):
@@ -361,15 +356,13 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 def update(step: Step, params: UpdatePrice, id_: str) -> Body:
     before = step.get("price", id_)
     _take_lookup_key(step, params.lookup_key, params.transfer_lookup_key, id_)
-    changes = params.changes("active", "lookup_key", "nickname", "tax_behavior")
+    changes = params.changes_to(before, "active", "lookup_key", "nickname", "tax_behavior")
     if "tax_behavior" in changes:
         refuse_unless(
             before["tax_behavior"] in ("unspecified", changes["tax_behavior"]),
             "You cannot change the tax behavior of a price once it has been set.",
             "tax_behavior",
         )
-    if "metadata" in params.given:
-        changes["metadata"] = merged(before["metadata"], params.metadata)
     if params.currency_options is not None:
         more = _options(params.currency_options, before["billing_scheme"], before["tiers_mode"])
         changes["_currency_options"] = before["_currency_options"] | more
@@ -378,18 +371,14 @@ def update(step: Step, params: UpdatePrice, id_: str) -> Body:
 
 
 def listing(step: Step, params: ListPrices) -> Page:
-    wanted = known((name, getattr(params, name)) for name in ("active", "currency", "product", "type"))
     recurring = params.recurring.model_dump(exclude_none=True) if params.recurring else {}
 
     def holds(price: Body) -> bool:
-        return (
-            all(price[name] == value for name, value in wanted.items())
-            and (params.created is None or params.created.holds(price["created"]))
-            and (params.lookup_keys is None or price["lookup_key"] in params.lookup_keys)
-            and _within(recurring, price["recurring"])
-        )
+        named = params.lookup_keys is None or price["lookup_key"] in params.lookup_keys
+        return named and _within(recurring, price["recurring"])
 
-    return lists.page(step, "price", params, "/v1/prices", holds, params.product)
+    by = ("active", "created", "currency", "product", "type")
+    return lists.page(step, "price", params, "/v1/prices", holds, params.product, by=by)
 
 
 def _within(wanted: dict[str, Any], recurring: Body | None) -> bool:

@@ -9,11 +9,10 @@ from pydantic import Field
 from millrace_lab import lists, searching
 from millrace_lab.account import Step, refuse_unless
 from millrace_lab.catalog import goods, prices
-from millrace_lab.catalog.amounts import DecimalAmount
+from millrace_lab.catalog.asking import PriceData, Rhythm
 from millrace_lab.errors import Body
 from millrace_lab.operations import Operation, Page
 from millrace_lab.params import (
-    Count,
     Currency,
     ListParams,
     Metadata,
@@ -23,7 +22,6 @@ from millrace_lab.params import (
     Text,
     Times,
     Unset,
-    merged,
 )
 
 Name = Annotated[str, Field(min_length=1, max_length=5000)]
@@ -40,51 +38,38 @@ Images = Annotated[list[str] | None, Field(max_length=8), Unset]
 Marketing = Annotated[list[MarketingFeature] | None, Field(max_length=15), Unset]
 
 
-class DefaultInterval(Params):
-    interval: prices.Interval
-    interval_count: Annotated[int, Field(ge=1)] = 1
-
-
-class DefaultPriceData(Params):
-    currency: Currency
+class DefaultPriceData(PriceData):
     currency_options: dict[Currency, prices.InCurrency] | None = None
     metadata: Metadata = None
-    recurring: DefaultInterval | None = None
-    tax_behavior: prices.Behavior = "unspecified"
-    unit_amount: Count | None = None
-    unit_amount_decimal: DecimalAmount | None = None
+    recurring: Rhythm | None = None
     custom_unit_amount: NotHere = None
 
 
-class CreateProduct(Params):
+class Described(Params):
+    """What can be said of a product when it is made and later."""
+
+    description: Text = None
+    images: Images = None
+    marketing_features: Marketing = None
+    metadata: Metadata = None
+    shippable: bool | None = None
+    statement_descriptor: Descriptor = None
+    tax_code: Text = None
+    unit_label: Text = None
+    url: Text = None
+
+
+class CreateProduct(Described):
     name: Name
     id: str | None = None
     active: bool = True
     default_price_data: DefaultPriceData | None = None
-    description: Text = None
-    images: Images = None
-    marketing_features: Marketing = None
-    metadata: Metadata = None
-    shippable: bool | None = None
-    statement_descriptor: Descriptor = None
-    tax_code: Text = None
-    unit_label: Text = None
-    url: Text = None
 
 
-class UpdateProduct(Params):
+class UpdateProduct(Described):
     name: Name | None = None
     active: bool | None = None
     default_price: str | None = None
-    description: Text = None
-    images: Images = None
-    marketing_features: Marketing = None
-    metadata: Metadata = None
-    shippable: bool | None = None
-    statement_descriptor: Descriptor = None
-    tax_code: Text = None
-    unit_label: Text = None
-    url: Text = None
 
 
 class ListProducts(ListParams):
@@ -116,9 +101,7 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 
 def update(step: Step, params: UpdateProduct, id_: str) -> Body:
     before = step.get("product", id_)
-    changes = params.changes()
-    if "metadata" in changes:
-        changes["metadata"] = merged(before["metadata"], params.metadata)
+    changes = params.changes_to(before)
     for name in ("images", "marketing_features"):
         if name in changes:
             changes[name] = changes[name] or []
@@ -149,15 +132,10 @@ def delete(step: Step, _: NoParams, id_: str) -> Body:
 
 def listing(step: Step, params: ListProducts) -> Page:
     def wanted(product: Body) -> bool:
-        return (
-            (params.active is None or product["active"] == params.active)
-            and (params.created is None or params.created.holds(product["created"]))
-            and (params.ids is None or product["id"] in params.ids)
-            and (params.shippable is None or product["shippable"] == params.shippable)
-            and (params.url is None or product["url"] == params.url)
-        )
+        return params.ids is None or product["id"] in params.ids
 
-    return lists.page(step, "product", params, "/v1/products", wanted)
+    by = ("active", "created", "shippable", "url")
+    return lists.page(step, "product", params, "/v1/products", wanted, by=by)
 
 
 NOT_HERE = frozenset({"package_dimensions"})

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from millrace_lab import lists
-from millrace_lab.account import Step, known, refuse_unless
+from millrace_lab.account import Step, refuse_unless
 from millrace_lab.errors import Body, invalid
 from millrace_lab.operations import DueAction, Operation, Page
-from millrace_lab.params import Currency, ListParams, Metadata, NoParams, Params, Times, merged
+from millrace_lab.params import Currency, ListParams, Metadata, NoParams, Params, Second, Times
 
 
 class Promotion(Params):
@@ -34,7 +34,7 @@ class CreatePromotionCode(Params):
     active: bool = True
     code: Annotated[str, Field(min_length=1, max_length=500, pattern="^[A-Za-z0-9-]+$")] | None = None
     customer: str | None = None
-    expires_at: int | None = None
+    expires_at: Second | None = None
     max_redemptions: Annotated[int, Field(ge=1)] | None = None
     metadata: Metadata = None
     restrictions: Restrictions = Restrictions()
@@ -120,12 +120,10 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 
 def update(step: Step, params: UpdatePromotionCode, id_: str) -> Body:
     before = step.get("promotion_code", id_)
-    changes = params.changes("active")
+    changes = params.changes_to(before, "active")
     if params.active and not before["active"]:
         _check_redeemable(step, before)
         _check_free(step, before["code"], before["customer"])
-    if "metadata" in params.given:
-        changes["metadata"] = merged(before["metadata"], params.metadata)
     if params.restrictions is not None:
         more = {c: o.model_dump() for c, o in (params.restrictions.currency_options or {}).items()}
         kept = before["restrictions"]
@@ -135,16 +133,11 @@ def update(step: Step, params: UpdatePromotionCode, id_: str) -> Body:
 
 
 def listing(step: Step, params: ListPromotionCodes) -> Page:
-    wanted = known((name, getattr(params, name)) for name in ("active", "customer"))
-
     def holds(code: Body) -> bool:
-        return (
-            all(code[name] == value for name, value in wanted.items())
-            and (params.code is None or code["code"].lower() == params.code.lower())
-            and (params.created is None or params.created.holds(code["created"]))
-        )
+        return params.code is None or code["code"].lower() == params.code.lower()
 
-    return lists.page(step, "promotion_code", params, "/v1/promotion_codes", holds, params.coupon)
+    by = ("active", "created", "customer")
+    return lists.page(step, "promotion_code", params, "/v1/promotion_codes", holds, params.coupon, by=by)
 
 
 def usable(step: Step, id_: str, customer: str | None) -> Body:

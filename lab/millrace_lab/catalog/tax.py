@@ -59,16 +59,16 @@ def rates_of(
     return rates
 
 
-def taxes(amount: int, rates: list[Body]) -> list[Body]:
-    """The entries of a line's `taxes`, for its amount after discounts, in minor units.
+def taxes(amount: int, rates: list[Body], to: int = 1) -> list[Body]:
+    """The entries of a line's `taxes`, for its amount after discounts, in minor units, in multiples of `to`.
 
     Inclusive taxes are within the amount, together; exclusive ones come on top of what is left without them.
     """
     inclusive = [rate for rate in rates if rate["inclusive"] and not rate.get("_reason")]
     net = amount / (1 + sum((_share(rate) for rate in inclusive), Fraction(0)))
-    within = {rate["id"]: round_half_away(net * _share(rate)) for rate in inclusive}
+    within = {rate["id"]: round_half_away(net * _share(rate), to) for rate in inclusive}
     taxable = amount - sum(within.values())
-    return [_entry(rate, within.get(rate["id"]), taxable) for rate in rates]
+    return [_entry(rate, within.get(rate["id"]), taxable, to) for rate in rates]
 
 
 def location_status(customer: Body) -> str:
@@ -89,9 +89,9 @@ def _share(rate: Body) -> Fraction:
     return exact(rate["percentage"]) / 100
 
 
-def _entry(rate: Body, within: int | None, taxable: int) -> Body:
+def _entry(rate: Body, within: int | None, taxable: int, to: int) -> Body:
     reason = rate.get("_reason")
-    on_top = 0 if reason else round_half_away(taxable * _share(rate))
+    on_top = 0 if reason else round_half_away(taxable * _share(rate), to)
     return {
         "amount": on_top if within is None else within,
         "tax_behavior": "inclusive" if rate["inclusive"] else "exclusive",

@@ -12,7 +12,7 @@ from millrace_lab.catalog import naming
 from millrace_lab.catalog.amounts import Percent, shown_percent
 from millrace_lab.errors import Body
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import ListParams, Metadata, NoParams, Params, Text, Times, merged
+from millrace_lab.params import ListParams, Metadata, NoParams, Params, Text, Times
 
 TaxType = Literal[
     "amusement_tax", "communications_tax", "gst", "hst", "igst", "jct", "lease_tax", "mass_transit_parking_tax",
@@ -21,28 +21,27 @@ TaxType = Literal[
 Country = Annotated[str | None, Field(min_length=2, max_length=2)]
 
 
-class CreateTaxRate(Params):
+class Described(Params):
+    """What can be said of a rate when it is made and later."""
+
+    country: Country = None
+    description: Text = None
+    jurisdiction: Annotated[str | None, Field(max_length=50)] = None
+    metadata: Metadata = None
+    state: Annotated[str | None, Field(max_length=3)] = None
+    tax_type: TaxType | None = None
+
+
+class CreateTaxRate(Described):
     display_name: Annotated[str, Field(min_length=1, max_length=50)]
     inclusive: bool
     percentage: Percent
     active: bool = True
-    country: Country = None
-    description: Text = None
-    jurisdiction: Annotated[str | None, Field(max_length=50)] = None
-    metadata: Metadata = None
-    state: Annotated[str | None, Field(max_length=3)] = None
-    tax_type: TaxType | None = None
 
 
-class UpdateTaxRate(Params):
+class UpdateTaxRate(Described):
     display_name: Annotated[str, Field(min_length=1, max_length=50)] | None = None
     active: bool | None = None
-    country: Country = None
-    description: Text = None
-    jurisdiction: Annotated[str | None, Field(max_length=50)] = None
-    metadata: Metadata = None
-    state: Annotated[str | None, Field(max_length=3)] = None
-    tax_type: TaxType | None = None
 
 
 class ListTaxRates(ListParams):
@@ -87,23 +86,17 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 
 def update(step: Step, params: UpdateTaxRate, id_: str) -> Body:
     before = step.get("tax_rate", id_)
-    changes = params.changes()
-    if "metadata" in changes:
-        changes["metadata"] = merged(before["metadata"], params.metadata)
+    changes = params.changes_to(before)
     step.change(id_, **changes)
     return step.updated("tax_rate.updated", before)
 
 
 def listing(step: Step, params: ListTaxRates) -> Page:
-    def holds(rate: Body) -> bool:
-        return (
-            not rate.get("_automatic")
-            and (params.active is None or rate["active"] == params.active)
-            and (params.inclusive is None or rate["inclusive"] == params.inclusive)
-            and (params.created is None or params.created.holds(rate["created"]))
-        )
+    def operators(rate: Body) -> bool:
+        return not rate.get("_automatic")
 
-    return lists.page(step, "tax_rate", params, "/v1/tax_rates", holds)
+    by = ("active", "created", "inclusive")
+    return lists.page(step, "tax_rate", params, "/v1/tax_rates", operators, by=by)
 
 
 OPERATIONS = (

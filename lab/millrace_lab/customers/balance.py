@@ -12,11 +12,11 @@ from typing import Annotated
 from pydantic import Field
 
 from millrace_lab import lists
-from millrace_lab.account import Step, refuse_unless
+from millrace_lab.account import Step, owned, refuse_unless
 from millrace_lab.catalog import currencies
-from millrace_lab.errors import Body, missing
+from millrace_lab.errors import Body
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import Amount, Currency, ListParams, Metadata, NoParams, Params, Times, merged
+from millrace_lab.params import Amount, Currency, ListParams, Metadata, NoParams, Params, Times
 
 KIND = "customer_balance_transaction"
 Description = Annotated[str | None, Field(max_length=350)]
@@ -120,33 +120,19 @@ def create(step: Step, params: CreateTransaction, customer: str) -> Body:
 
 
 def retrieve(step: Step, _: NoParams, customer: str, id_: str) -> Body:
-    return _its_own(step, customer, id_)
+    return owned(step, KIND, id_, customer, "customer")
 
 
 def update(step: Step, params: UpdateTransaction, customer: str, id_: str) -> Body:
-    before = _its_own(step, customer, id_)
-    changes = params.changes("description")
-    if "metadata" in params.given:
-        changes["metadata"] = merged(before["metadata"], params.metadata)
+    before = owned(step, KIND, id_, customer, "customer")
+    changes = params.changes_to(before, "description")
     return step.change(id_, **changes)
-
-
-def _its_own(step: Step, customer: str, id_: str) -> Body:
-    found = step.get(KIND, id_)
-    if found["customer"] != customer:
-        raise missing(KIND, id_)
-    return found
 
 
 def listing(step: Step, params: ListTransactions, customer: str) -> Page:
     step.get("customer", customer)
-
-    def holds(transaction: Body) -> bool:
-        return (params.created is None or params.created.holds(transaction["created"])) and (
-            params.invoice is None or transaction["invoice"] == params.invoice
-        )
-
-    return lists.page(step, KIND, params, f"/v1/customers/{customer}/balance_transactions", holds, customer)
+    url = f"/v1/customers/{customer}/balance_transactions"
+    return lists.page(step, KIND, params, url, parent=customer, by=("created", "invoice"))
 
 
 OPERATIONS = (

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from millrace_lab import lists
-from millrace_lab.account import Step
+from millrace_lab.account import Step, owned
 from millrace_lab.catalog import currencies
-from millrace_lab.errors import Body, missing
+from millrace_lab.errors import Body
 from millrace_lab.operations import Operation, Page
 from millrace_lab.params import Currency, ListParams, NoParams, Params
 
@@ -101,10 +101,7 @@ def update(step: Step, params: UpdateCashBalance, customer: str) -> Body:
 
 
 def transaction_of(step: Step, _: NoParams, customer: str, id_: str) -> Body:
-    found = step.get(KIND, id_)
-    if found["customer"] != customer:
-        raise missing(KIND, id_)
-    return found
+    return owned(step, KIND, id_, customer, "customer")
 
 
 def listing(step: Step, params: ListParams, customer: str) -> Page:

@@ -9,35 +9,22 @@ from pydantic import BeforeValidator, Field
 from millrace_lab import lists, searching
 from millrace_lab.account import Step, refuse_unless
 from millrace_lab.catalog import tax
+from millrace_lab.catalog.asking import Address, CustomField
 from millrace_lab.customers import balance, cash, tax_ids
 from millrace_lab.errors import Body, missing
 from millrace_lab.ids import digest
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import ListParams, Metadata, NoParams, Params, Text, Times, Unset, merged
+from millrace_lab.params import ListParams, Metadata, NoParams, Params, Text, Times, Unset
 
 Part = Annotated[str | None, Unset]
 Prefix = Annotated[str | None, Field(pattern="^[A-Z0-9]{3,12}$")]
 Exempt = Annotated[Literal["none", "exempt", "reverse"], BeforeValidator(lambda v: v or "none")]
 
 
-class Address(Params):
-    city: Part = None
-    country: Part = None
-    line1: Part = None
-    line2: Part = None
-    postal_code: Part = None
-    state: Part = None
-
-
 class Shipping(Params):
     address: Address
     name: str
     phone: Part = None
-
-
-class CustomField(Params):
-    name: Annotated[str, Field(max_length=40)]
-    value: Annotated[str, Field(max_length=140)]
 
 
 class Rendering(Params):
@@ -144,9 +131,7 @@ def _changed(step: Step, before: Body, params: UpdateCustomer, brought: str | No
 
     `brought` is the payment method that a new customer came with, by the name that the request has for it.
     """
-    changes = params.changes(*PLAIN)
-    if "metadata" in params.given:
-        changes["metadata"] = merged(before["metadata"], params.metadata)
+    changes = params.changes_to(before, *PLAIN)
     if "preferred_locales" in params.given:
         changes["preferred_locales"] = params.preferred_locales or []
     if "address" in params.given:
@@ -247,14 +232,10 @@ def delete(step: Step, _: NoParams, id_: str) -> Body:
 def listing(step: Step, params: ListCustomers) -> Page:
     """Customers on a test clock are listed for that clock only."""
 
-    def holds(customer: Body) -> bool:
-        return (
-            customer["test_clock"] == params.test_clock
-            and (params.email is None or customer["email"] == params.email)
-            and (params.created is None or params.created.holds(customer["created"]))
-        )
+    def on_clock(customer: Body) -> bool:
+        return bool(customer["test_clock"] == params.test_clock)
 
-    return lists.page(step, "customer", params, "/v1/customers", holds)
+    return lists.page(step, "customer", params, "/v1/customers", on_clock, by=("created", "email"))
 
 
 def tax_of(step: Step, customer: Body) -> Body:

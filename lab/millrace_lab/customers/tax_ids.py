@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from millrace_lab import lists
-from millrace_lab.account import Step, refuse_unless
-from millrace_lab.errors import Body, missing
+from millrace_lab.account import Step, owned, refuse_unless
+from millrace_lab.errors import Body
 from millrace_lab.operations import DueAction, Operation, Page
 from millrace_lab.params import ListParams, NoParams, NotHere, Params
 
@@ -21,9 +21,24 @@ VERIFIABLE = frozenset({"au_abn", "eu_vat", "gb_vat"})
 COUNTRY_OF_VALUE = frozenset({"eu_vat"})  # its number begins with the country
 MOST = 5  # tax ids a customer may have
 
+Kind = Literal[
+    "ad_nrt", "ae_trn", "al_tin", "am_tin", "ao_tin", "ar_cuit", "au_abn", "au_arn", "aw_tin", "az_tin",
+    "ba_tin", "bb_tin", "bd_bin", "bf_ifu", "bg_uic", "bh_vat", "bj_ifu", "bo_tin", "br_cnpj", "br_cpf",
+    "bs_tin", "by_tin", "ca_bn", "ca_gst_hst", "ca_pst_bc", "ca_pst_mb", "ca_pst_sk", "ca_qst", "cd_nif",
+    "ch_uid", "ch_vat", "cl_tin", "cm_niu", "cn_tin", "co_nit", "cr_tin", "cv_nif", "de_stn", "do_rcn",
+    "ec_ruc", "eg_tin", "es_cif", "et_tin", "eu_oss_vat", "eu_vat", "fo_vat", "gb_vat", "ge_vat", "gi_tin",
+    "gn_nif", "hk_br", "hr_oib", "hu_tin", "ic_nif", "id_npwp", "il_vat", "in_gst", "is_vat", "it_cf",
+    "jp_cn", "jp_rn", "jp_trn", "ke_pin", "kg_tin", "kh_tin", "kr_brn", "kz_bin", "la_tin", "li_uid",
+    "li_vat", "lk_vat", "ma_vat", "md_vat", "me_pib", "mk_vat", "mr_nif", "mx_rfc", "my_frp", "my_itn",
+    "my_sst", "ng_tin", "no_vat", "no_voec", "np_pan", "nz_gst", "om_vat", "pe_ruc", "ph_tin", "pl_nip",
+    "py_ruc", "ro_tin", "rs_pib", "ru_inn", "ru_kpp", "sa_vat", "sg_gst", "sg_uen", "si_tin", "sn_ninea",
+    "sr_fin", "sv_nit", "th_vat", "tj_tin", "tr_tin", "tw_vat", "tz_vat", "ua_vat", "ug_tin", "us_ein",
+    "uy_ruc", "uz_tin", "uz_vat", "ve_rif", "vn_tin", "za_vat", "zm_tin", "zw_tin",
+]  # fmt: skip
+
 
 class TaxIdData(Params):
-    type: Annotated[str, Field(pattern="^([a-z]{2}_[a-z_]+|eu_oss_vat)$")]
+    type: Kind
     value: Annotated[str, Field(min_length=1, max_length=100)]
 
 
@@ -99,10 +114,7 @@ def create(step: Step, params: TaxIdData, customer: str) -> Body:
 
 
 def retrieve(step: Step, _: NoParams, customer: str, id_: str) -> Body:
-    found = step.get("tax_id", id_)
-    if found["customer"] != customer:
-        raise missing("tax_id", id_)
-    return found
+    return owned(step, "tax_id", id_, customer, "customer")
 
 
 def delete(step: Step, _: NoParams, customer: str, id_: str) -> Body:

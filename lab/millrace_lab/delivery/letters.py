@@ -26,7 +26,8 @@ class Post:
 
 def written(account: Account, letter: Letter, wall: int) -> Post:
     """The POST of a letter. `wall` is the real time of its signature: the receiver checks it by its own clock."""
-    endpoint, told = account.objects[letter.endpoint], account.by_event[letter.event]
+    endpoint, told = account.objects[letter.endpoint], account.told(letter.event)
+    assert told is not None
     event = _event(account, endpoint, told)
     if letter.way == "stray":
         event |= {"id": _foreign(told.id), "livemode": not account.livemode}
@@ -44,9 +45,10 @@ def written(account: Account, letter: Letter, wall: int) -> Post:
 
 def envelope(account: Account, told: Told, version: str | None = None) -> Body:
     """An event as a webhook carries it, with how many endpoints have yet to accept it."""
-    event = events.rendered(account, told, version, pending=account.pending.get(told.id, 0))
+    owner = account.owner(told)
+    event = events.rendered(owner, told, version, pending=account.pending.get(told.id, 0))
     if account.settings["expand_balance_transactions"]:
-        _expand(account, event["data"]["object"], told.object)
+        _expand(owner, event["data"]["object"], told.object)
     return event
 
 

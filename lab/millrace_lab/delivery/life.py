@@ -33,7 +33,9 @@ class Life:
         self, account: Account, mail: Mail, sender: Sender, wall: Callable[[], float] = time.time
     ) -> None:
         self.account, self.mail, self.sender, self.wall = account, mail, sender, wall
-        self.moments: list[Moment] = []  # awaited at every moment before its letters are sent, and where it stops
+        self.moments: list[
+            Moment
+        ] = []  # awaited at every moment before its letters are sent, and where it stops
         self.offset: float | None = None  # running: virtual time less real time; held: None
         self._one_at_a_time = asyncio.Lock()
         self._woken = asyncio.Event()

@@ -88,7 +88,7 @@ class Mail:
 
     def resend(self, event: str, endpoint: str | None = None) -> list[Letter]:
         """Send an event again by hand, to one endpoint or to all that want it. Retries go on as they were."""
-        told = self.account.by_event.get(event)
+        told = self.account.told(event)
         if told is None:
             raise missing("event", event)
         chosen = [e["id"] for e in self.endpoints() if endpoint in (None, e["id"]) and wants(e, told)]
@@ -166,9 +166,9 @@ class Mail:
         if still:
             return
         del self.open[letter.event], self.account.pending[letter.event]
-        told = self.account.by_event[letter.event]
-        if told.type == "invoice.created":
-            drafting.acknowledged(self.account, told.object["id"])
+        told = self.account.told(letter.event)
+        if told is not None and told.type == "invoice.created":
+            drafting.acknowledged(self.account.owner(told), told.object["id"])
 
     def _automatic(self, event: str, endpoint: str, attempt: int, due: int) -> None:
         decision = self.schedule.decide(event, endpoint, attempt, due)
@@ -209,11 +209,17 @@ class Mail:
 
 
 def wants(endpoint: Body, told: Told) -> bool:
-    """Whether an endpoint is enabled and has asked for this type: by name, by `invoice.*`, or all by `*`."""
+    """Whether an endpoint is enabled and has asked for this type: by name, by `invoice.*`, or all by `*`.
+
+    What happens on connected accounts goes to endpoints made for them, and nothing else does.
+    """
     if endpoint["object"] == destinations.KIND:
         return destinations.wants(endpoint, told)
     return (
-        endpoint["status"] == "enabled" and not told.thin and matches(told.type, endpoint["enabled_events"])
+        endpoint["status"] == "enabled"
+        and bool(endpoint.get("_connect")) == bool(told.account)
+        and not told.thin
+        and matches(told.type, endpoint["enabled_events"])
     )
 
 

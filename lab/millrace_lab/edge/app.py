@@ -89,6 +89,7 @@ def _request(scope: Scope, body: bytes) -> Request:
         version=headers.get("stripe-version"),
         idempotency=headers.get("idempotency-key"),
         at=time.monotonic(),
+        account=headers.get("stripe-account"),
     )
 
 

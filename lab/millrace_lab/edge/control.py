@@ -172,7 +172,8 @@ def attempted(house: House, attempt: Attempt) -> Body:
 
 
 def _letter(house: House, letter: Letter) -> Body:
-    return asdict(letter) | {"type": house.account.by_event[letter.event].type}
+    told = house.account.told(letter.event)
+    return asdict(letter) | {"type": told.type if told else None}
 
 
 def _asked(letter: Letter, given: Body) -> bool:

@@ -24,6 +24,7 @@ PAGES: dict[str, tuple[Shown, Clicked]] = {
     "/portal/{id}": (pages.portal, clicking.portal),
     "/invoice/{id}": (pages.invoice, clicking.invoice),
 }
+PRINTED = "/invoice/{id}/pdf"  # what an invoice's `invoice_pdf` leads to
 HEADERS = {  # no form-action: the answer to a form leads on to the shop
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -33,7 +34,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def routes(house: House) -> list[Route]:
-    return [
+    return [Route(PRINTED, _showing(house, pages.printed), methods=["GET"])] + [
         route
         for path, (show, click) in PAGES.items()
         for route in (

@@ -99,7 +99,7 @@ def _object(house: House, id_: str) -> tuple[str, Html]:
 
 
 def _event(house: House, id_: str) -> tuple[str, Html]:
-    told = house.account.by_event.get(id_)
+    told = house.account.told(id_)
     if told is None:
         raise missing("event", id_)
     whole = thin.fetched(house.account, told) if told.thin else envelope(house.account, told)

@@ -204,7 +204,8 @@ def _later(account: Account, letter: Letter) -> Row:
 
 
 def _event(account: Account, letter: Letter) -> Html:
-    return el("a", account.by_event[letter.event].type, href=f"/events/{letter.event}")
+    told = account.told(letter.event)
+    return el("a", told.type if told else letter.event, href=f"/events/{letter.event}")
 
 
 def _way(letter: Letter) -> str:

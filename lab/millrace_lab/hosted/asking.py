@@ -6,23 +6,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from millrace_lab.catalog.amounts import DecimalAmount
-from millrace_lab.catalog.prices import Behavior, Interval, ProductData
+from millrace_lab.catalog.asking import AutomaticTax, CodeGiven, PriceData, Rhythm
+from millrace_lab.catalog.products import Images
 from millrace_lab.errors import absent
-from millrace_lab.params import Count, Currency, ListParams, Metadata, Params, Text, Times
-from millrace_lab.subscriptions.asking import AnchorConfig, BillingMode, TrialSettings
+from millrace_lab.params import Count, Currency, ListParams, Metadata, NotHere, Params, Second, Text, Times
+from millrace_lab.subscriptions.asking import AnchorConfig, BillingMode, TrialEnd
 
 Mode = Literal["payment", "setup", "subscription"]
 
 
-def _not_here(value: Any) -> Any:
-    raise absent("such nested parameter of a Checkout session", HAS_NESTED)
-
-
-HAS_NESTED = ("line_items[price]", "line_items[price_data]", "line_items[quantity]", "line_items[tax_rates]",
-              "payment_intent_data[metadata]", "subscription_data[metadata]")  # fmt: skip
-NotHere = Annotated[Any, BeforeValidator(_not_here)]
-"""A nested parameter that Stripe has and the double does not: sending one answers 501."""
+Locale = Literal[
+    "auto", "bg", "cs", "da", "de", "el", "en", "en-GB", "es", "es-419", "et", "fi", "fil", "fr", "fr-CA", "hr", "hu",
+    "id", "it", "ja", "ko", "lt", "lv", "ms", "mt", "nb", "nl", "pl", "pt", "pt-BR", "ro", "ru", "sk", "sl", "sv",
+    "th", "tr", "vi", "zh", "zh-HK", "zh-TW",
+]  # fmt: skip
 
 
 def _hosted(value: Any) -> Any:
@@ -38,41 +35,30 @@ class AdjustableQuantity(Params):
     minimum: Count | None = None
 
 
-class Rhythm(Params):
-    interval: Interval
-    interval_count: Annotated[int, Field(ge=1)] = 1
+class SessionProduct(Params):
+    name: Annotated[str, Field(min_length=1, max_length=5000)]
+    description: Text = None
+    images: Images = None
+    metadata: Metadata = None
+    tax_code: Text = None
+    unit_label: Text = None
 
 
-class PriceData(Params):
+class SessionPrice(PriceData):
     """A price that is made for this session alone."""
 
-    currency: Currency
     product: str | None = None
-    product_data: ProductData | None = None
+    product_data: SessionProduct | None = None
     recurring: Rhythm | None = None
-    tax_behavior: Behavior = "unspecified"
-    unit_amount: Count | None = None
-    unit_amount_decimal: DecimalAmount | None = None
 
 
 class LineItem(Params):
     price: str | None = None
-    price_data: PriceData | None = None
+    price_data: SessionPrice | None = None
     quantity: Count | None = None
     adjustable_quantity: AdjustableQuantity | None = None
     tax_rates: list[str] = []
     metadata: Metadata = None
-    dynamic_tax_rates: NotHere = None
-
-
-class DiscountGiven(Params):
-    coupon: str | None = None
-    promotion_code: str | None = None
-
-
-class AutomaticTax(Params):
-    enabled: bool
-    liability: NotHere = None
 
 
 class CustomerUpdate(Params):
@@ -102,17 +88,21 @@ class SetupData(Params):
     on_behalf_of: NotHere = None
 
 
+class SessionTrial(Params):
+    end_behavior: TrialEnd
+
+
 class SubscriptionData(Params):
-    billing_cycle_anchor: int | None = None
+    billing_cycle_anchor: Second | None = None
     billing_cycle_anchor_config: AnchorConfig | None = None
     billing_mode: BillingMode | None = None
     default_tax_rates: list[str] | None = None
     description: Text = None
     metadata: Metadata = None
     proration_behavior: Literal["create_prorations", "none"] | None = None
-    trial_end: int | None = None
+    trial_end: Second | None = None
     trial_period_days: Annotated[int, Field(ge=1, le=730)] | None = None
-    trial_settings: TrialSettings | None = None
+    trial_settings: SessionTrial | None = None
     application_fee_percent: NotHere = None
     invoice_settings: NotHere = None
     on_behalf_of: NotHere = None
@@ -133,10 +123,10 @@ class Create(Params):
     customer_creation: Literal["always", "if_required"] | None = None
     customer_email: str | None = None
     customer_update: CustomerUpdate | None = None
-    discounts: Annotated[list[DiscountGiven], Field(max_length=1)] = []
-    expires_at: int | None = None
+    discounts: Annotated[list[CodeGiven], Field(max_length=1)] = []
+    expires_at: Second | None = None
     line_items: Annotated[list[LineItem], Field(max_length=100)] = []
-    locale: str | None = None
+    locale: Locale | None = None
     metadata: Metadata = None
     payment_intent_data: IntentData | None = None
     payment_method_collection: Literal["always", "if_required"] | None = None

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from millrace_lab.account import Step, refuse_unless
-from millrace_lab.catalog import discounts, prices, promotion_codes, tax
+from millrace_lab.catalog import discounts, goods, prices, promotion_codes, tax
+from millrace_lab.catalog.asking import CodeGiven
+from millrace_lab.catalog.currencies import grain
 from millrace_lab.errors import Body, invalid
-from millrace_lab.hosted.asking import Create, DiscountGiven, LineItem
+from millrace_lab.hosted.asking import Create, LineItem, SessionPrice
 
 NOWHERE: Body = {"address": None, "shipping": None, "tax_exempt": "none"}  # a buyer of whom nothing is known
 
@@ -65,12 +67,20 @@ def _item(step: Step, given: LineItem, number: int) -> Body:
 
 def _price(step: Step, given: LineItem, param: str) -> Body:
     if given.price_data is not None:
-        asked = given.price_data.model_dump(exclude_unset=True) | {"active": False}
-        return prices.create(step, prices.CreatePrice.model_validate(asked))
+        return _made(step, given.price_data)
     refuse_unless(given.price is not None, f"Missing required param: {param}[price].", f"{param}[price]")
     price = step.get("price", given.price or "", f"{param}[price]")
     refuse_unless(price["active"], f"The price specified is inactive: {price['id']}.", f"{param}[price]")
     return price
+
+
+def _made(step: Step, given: SessionPrice) -> Body:
+    """A price that is for sale in this session only, perhaps of a product that is made along with it."""
+    asked = given.model_dump(exclude_unset=True, exclude={"product_data"})
+    if given.product_data is not None:
+        refuse_unless(given.product is None, "Pass in either product or product_data.", "line_items")
+        asked["product"] = goods.make(step, **given.product_data.model_dump())["id"]
+    return prices.create(step, prices.CreatePrice.model_validate({**asked, "active": False}))
 
 
 def _is_metered(price: Body) -> bool:
@@ -80,17 +90,17 @@ def _is_metered(price: Body) -> bool:
 # Discounts, before anybody redeems them.
 
 
-def offered(step: Step, given: Iterable[DiscountGiven], customer: str | None) -> list[Body]:
+def offered(step: Step, given: Iterable[CodeGiven], customer: str | None) -> list[Body]:
     """Discounts as `discounts.split` wants them, of coupons that can be redeemed but are not yet."""
     return [_offered(step, each, customer) for each in given]
 
 
-def given_of(session: Body) -> list[DiscountGiven]:
+def given_of(session: Body) -> list[CodeGiven]:
     """The discounts that a session was made with, or that its customer typed in."""
-    return [DiscountGiven.model_validate(each) for each in session["_given"].get("discounts") or ()]
+    return [CodeGiven.model_validate(each) for each in session["_given"].get("discounts") or ()]
 
 
-def _offered(step: Step, given: DiscountGiven, customer: str | None) -> Body:
+def _offered(step: Step, given: CodeGiven, customer: str | None) -> Body:
     if given.promotion_code is not None:
         code = promotion_codes.usable(step, given.promotion_code, customer)
         return _of_coupon(step, code["promotion"]["coupon"])
@@ -138,7 +148,7 @@ def _counted(step: Step, item: Body, amount: int, off: int, automatic: bool, buy
         own=[step.get("tax_rate", rate) for rate in item["_rates"]],
         tax_behavior=item["price"]["tax_behavior"],
     )
-    taxes = tax.taxes(amount - off, rates)
+    taxes = tax.taxes(amount - off, rates, grain(item["currency"]))
     on_top = sum(each["amount"] for each in taxes if each["tax_behavior"] == "exclusive")
     return item | {
         "amount_discount": off,

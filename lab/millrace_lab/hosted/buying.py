@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from millrace_lab.account import Step, refuse_unless
+from millrace_lab.catalog.asking import Address
 from millrace_lab.customers import customers
-from millrace_lab.customers.customers import Address, CreateCustomer, UpdateCustomer
+from millrace_lab.customers.customers import CreateCustomer, UpdateCustomer
 from millrace_lab.errors import Body
 from millrace_lab.hosted import basket, settling
 from millrace_lab.hosted.sessions import SESSION

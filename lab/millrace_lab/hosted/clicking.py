@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from millrace_lab.account import Step, refuse_unless
+from millrace_lab.catalog.asking import Address
 from millrace_lab.customers import customers
-from millrace_lab.customers.customers import Address, UpdateCustomer
 from millrace_lab.customers.customers import InvoiceSettings as Settings
+from millrace_lab.customers.customers import UpdateCustomer
 from millrace_lab.errors import Body, invalid
 from millrace_lab.hosted import buying, paying_with, sessions
 from millrace_lab.hosted import portal as portals

@@ -7,7 +7,7 @@ here changes anything, and everything that anybody typed is escaped.
 from __future__ import annotations
 
 from millrace_lab.account import Step
-from millrace_lab.errors import Body
+from millrace_lab.errors import Body, missing
 from millrace_lab.hosted import parts, paying_with, sessions, settling
 from millrace_lab.hosted import portal as portals
 from millrace_lab.hosted.parts import button, field, form, hidden, money, radios, select
@@ -165,12 +165,37 @@ def _about(step: Step, session: Body) -> list[Html | None]:
 
 def invoice(step: Step, id_: str, notice: str | None = None) -> str:
     """The page of an invoice that was sent or is due. A draft has none. Raises StripeError 404."""
-    found = step.get("invoice", id_)
+    found = _sent(step, id_)
     intent = step.find(found["_payment_intent"]) if found["_payment_intent"] else None
-    heading = f"Invoice {found['number'] or id_}"
+    heading = f"Invoice {found['number']}"
     content = joined(_facts(found), _lines(found), _payment(step, found, intent))
     wrong = notice or (_declined(intent) if found["status"] == "open" else None)
     return parts.page(_merchant(step), heading, content, notice=wrong)
+
+
+def printed(step: Step, id_: str, notice: str | None = None) -> str:
+    """An invoice to print or to keep, where Stripe has a PDF: nothing to click. Raises StripeError 404."""
+    found = _sent(step, id_)
+    heading = f"Invoice {found['number']}"
+    footer = el("p", found["footer"]) if found["footer"] else None
+    return parts.page(
+        _merchant(step), heading, _facts(found), _addressee(found), _lines(found), footer, notice=notice
+    )
+
+
+def _sent(step: Step, id_: str) -> Body:
+    found = step.get("invoice", id_)
+    if found["status"] == "draft":
+        raise missing("invoice", id_)
+    return found
+
+
+def _addressee(found: Body) -> Html:
+    address = found["customer_address"] or {}
+    town = " ".join(filter(None, (address.get("postal_code"), address.get("city"))))
+    street = (address.get("line1"), address.get("line2"), town, address.get("state"), address.get("country"))
+    written = (found["customer_name"], *street, found["customer_email"])
+    return el("address", *(el("div", line) for line in written if line))
 
 
 def _facts(found: Body) -> Html:
@@ -183,8 +208,15 @@ def _lines(found: Body) -> Html:
     rows = [
         (line["description"], line["quantity"], money(line["amount"], currency)) for line in found["_lines"]
     ]
-    named = {"Subtotal": "subtotal", "Total": "total", "Paid": "amount_paid", "To pay": "amount_remaining"}
-    foot = [(label, "", money(found[name], currency)) for label, name in named.items()]
+    taxed = sum(tax["amount"] for tax in found["total_taxes"] or ())
+    amounts = {
+        "Subtotal": found["subtotal"],
+        "Tax": taxed,
+        "Total": found["total"],
+        "Paid": found["amount_paid"],
+        "To pay": found["amount_remaining"],
+    }
+    foot = [(label, "", money(amount, currency)) for label, amount in amounts.items()]
     return parts.table("Lines", ("Description", "Quantity", "Amount"), rows, foot)
 
 
@@ -332,7 +364,7 @@ def _confirm(step: Step, session: Body, asked: Body, sub: Body) -> Html:
 def _row(step: Step, item: Body, sub: Body) -> tuple[Piece, ...]:
     current = next(each for each in sub["items"]["data"] if each["id"] == item["id"])
     price = step.get("price", item["price"] or current["price"]["id"])
-    quantity = current.get("quantity") if item["quantity"] is None else item["quantity"]
+    quantity = item.get("quantity", current.get("quantity"))
     return step.get("product", price["product"])["name"], parts.priced(price), quantity
 
 

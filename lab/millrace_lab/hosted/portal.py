@@ -12,7 +12,7 @@ from millrace_lab.errors import Body
 from millrace_lab.hosted import portal_asking as asking
 from millrace_lab.hosted.sessions import check_url, site
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import NoParams, Params, merged
+from millrace_lab.params import NoParams, Params
 
 CONFIGURATION, SESSION = "billing_portal.configuration", "billing_portal.session"
 
@@ -85,13 +85,11 @@ def _shown(feature: Params) -> Body:
 
 def update(step: Step, params: asking.UpdateConfiguration, id_: str) -> Body:
     before = step.get(CONFIGURATION, id_)
-    changes = params.changes("active", "default_return_url", "name")
+    changes = params.changes_to(before, "active", "default_return_url", "name")
     if params.business_profile is not None:
         changes["business_profile"] = before["business_profile"] | params.business_profile.changes()
     if params.features is not None:
         changes["features"] = _features(params.features, before["features"])
-    if "metadata" in params.given:
-        changes["metadata"] = merged(before["metadata"], params.metadata)
     refuse_unless(
         not (before["is_default"] and params.active is False),
         "You can't deactivate the default configuration.",
@@ -106,13 +104,8 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 
 
 def listing(step: Step, params: asking.ListConfigurations) -> Page:
-    def wanted(configuration: Body) -> bool:
-        return params.active in (None, configuration["active"]) and params.is_default in (
-            None,
-            configuration["is_default"],
-        )
-
-    return lists.page(step, CONFIGURATION, params, "/v1/billing_portal/configurations", wanted)
+    url = "/v1/billing_portal/configurations"
+    return lists.page(step, CONFIGURATION, params, url, by=("active", "is_default"))
 
 
 def default(step: Step) -> Body:
@@ -124,7 +117,7 @@ def default(step: Step) -> Body:
 BY_DEFAULT = asking.Features(
     customer_update=asking.CustomerFeature(enabled=True, allowed_updates=["email", "address"]),
     invoice_history=asking.Feature(enabled=True),
-    payment_method_update=asking.Feature(enabled=True),
+    payment_method_update=asking.MethodFeature(enabled=True),
     subscription_cancel=asking.CancelFeature(
         enabled=True,
         cancellation_reason=asking.Reasons(enabled=True, options=["too_expensive", "unused", "other"]),
@@ -204,8 +197,10 @@ def _flow(step: Step, given: asking.FlowData, customer: str, configuration: Body
 
 
 def _shown_flow(part: asking.FlowOfSubscription | asking.ConfirmFlow) -> Body:
-    shown = part.model_dump(exclude={"retention", "discounts"})
-    return shown | ({"discounts": None} if isinstance(part, asking.ConfirmFlow) else {})
+    if isinstance(part, asking.FlowOfSubscription):
+        return {"subscription": part.subscription}
+    items = [item.model_dump(exclude_none=True) | {"price": item.price} for item in part.items]
+    return {"discounts": None, "items": items, "subscription": part.subscription}
 
 
 def _after(given: asking.AfterCompletion) -> Body:
@@ -229,6 +224,17 @@ def _check_subscription(step: Step, given: asking.FlowData, customer: str) -> No
     )
     alive = sub["status"] not in ("canceled", "incomplete_expired")
     refuse_unless(alive, f"The subscription {sub['id']} has ended.", f"{param}[subscription]")
+    if isinstance(part, asking.ConfirmFlow):
+        for item in part.items:
+            _check_item(step, item, sub)
+
+
+def _check_item(step: Step, asked: asking.ConfirmItem, sub: Body) -> None:
+    param = "flow_data[subscription_update_confirm][items]"
+    own = [item["id"] for item in sub["items"]["data"]]
+    refuse_unless(asked.id in own, f"{asked.id} is no item of the subscription {sub['id']}.", param)
+    if asked.price is not None:
+        step.get("price", asked.price, f"{param}[0][price]")
 
 
 OPERATIONS = (

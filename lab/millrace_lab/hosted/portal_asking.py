@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
-from millrace_lab.errors import absent
-from millrace_lab.params import Count, ListParams, Metadata, Params, Text, Unset
+from millrace_lab.catalog.asking import Interval
+from millrace_lab.hosted.asking import Locale
+from millrace_lab.params import Count, ListParams, Metadata, NotHere, Params, Text, Unset
+from millrace_lab.subscriptions.asking import Feedback, ProrationBehavior
 
-Proration = Literal["always_invoice", "create_prorations", "none"]
-Reason = Literal["customer_service", "low_quality", "missing_features", "other", "switched_service", "too_complex",
-                 "too_expensive", "unused"]  # fmt: skip
 Updatable = Literal["price", "promotion_code", "quantity"]
-Unit = Literal["day", "month", "week", "year"]
-
-
-def _not_here(value: Any) -> Any:
-    raise absent("such nested parameter of the customer portal", HAS_NESTED)
-
-
-HAS_NESTED = (
-    "features[subscription_cancel]",
-    "features[subscription_pause]",
-    "features[subscription_update]",
-    "flow_data[subscription_cancel][subscription]",
-    "flow_data[subscription_update_confirm][items]",
-)
-NotHere = Annotated[Any, BeforeValidator(_not_here)]
 
 
 class Profile(Params):
@@ -43,12 +27,15 @@ class CustomerFeature(Params):
 
 class Feature(Params):
     enabled: bool
+
+
+class MethodFeature(Feature):
     payment_method_configuration: NotHere = None
 
 
 class Reasons(Params):
     enabled: bool
-    options: list[Reason] = []
+    options: list[Feedback] = []
     feedback_options: NotHere = None
 
 
@@ -56,11 +43,11 @@ class CancelFeature(Params):
     enabled: bool
     cancellation_reason: Reasons | None = None
     mode: Literal["at_period_end", "immediately"] = "at_period_end"
-    proration_behavior: Proration = "none"
+    proration_behavior: ProrationBehavior = "none"
 
 
 class PauseInterval(Params):
-    interval: Unit
+    interval: Interval
     interval_count: Count = 1
 
 
@@ -91,7 +78,7 @@ class UpdateFeature(Params):
     billing_cycle_anchor: Literal["now", "unchanged"] = "unchanged"
     default_allowed_updates: list[Updatable] = []
     products: Annotated[list[SwitchTo], BeforeValidator(lambda given: given or [])] = []
-    proration_behavior: Proration = "none"
+    proration_behavior: ProrationBehavior = "none"
     schedule_at_period_end: NotHere = None
     trial_update_behavior: Literal["continue_trial", "end_trial"] = "end_trial"
 
@@ -99,7 +86,7 @@ class UpdateFeature(Params):
 class Features(Params):
     customer_update: CustomerFeature | None = None
     invoice_history: Feature | None = None
-    payment_method_update: Feature | None = None
+    payment_method_update: MethodFeature | None = None
     subscription_cancel: CancelFeature | None = None
     subscription_pause: PauseFeature | None = None
     subscription_update: UpdateFeature | None = None
@@ -129,6 +116,9 @@ class ListConfigurations(ListParams):
 
 class FlowOfSubscription(Params):
     subscription: str
+
+
+class CancelFlow(FlowOfSubscription):
     retention: NotHere = None
 
 
@@ -165,22 +155,18 @@ FlowType = Literal["customer_update", "payment_method_update", "subscription_can
 class FlowData(Params):
     type: FlowType
     after_completion: AfterCompletion = AfterCompletion(type="portal_homepage")
-    subscription_cancel: FlowOfSubscription | None = None
+    subscription_cancel: CancelFlow | None = None
     subscription_pause: FlowOfSubscription | None = None
     subscription_update: FlowOfSubscription | None = None
     subscription_update_confirm: ConfirmFlow | None = None
 
 
-Locale = Literal[
-    "auto", "bg", "cs", "da", "de", "el", "en", "en-AU", "en-CA", "en-GB", "en-IE", "en-IN", "en-NZ", "en-SG",
-    "es", "es-419", "et", "fi", "fil", "fr", "fr-CA", "hr", "hu", "id", "it", "ja", "ko", "lt", "lv", "ms", "mt",
-    "nb", "nl", "pl", "pt", "pt-BR", "ro", "ru", "sk", "sl", "sv", "th", "tr", "vi", "zh", "zh-HK", "zh-TW",
-]  # fmt: skip
+PortalLocale = Literal[Locale, "en-AU", "en-CA", "en-IE", "en-IN", "en-NZ", "en-SG"]
 
 
 class CreateSession(Params):
     customer: str
     configuration: str | None = None
     flow_data: FlowData | None = None
-    locale: Locale | None = None
+    locale: PortalLocale | None = None
     return_url: str | None = None

@@ -10,10 +10,11 @@ from __future__ import annotations
 from millrace_lab import lists
 from millrace_lab.account import DAY, MINUTE, Step, refuse_unless
 from millrace_lab.catalog import tax
+from millrace_lab.catalog.asking import CodeGiven
 from millrace_lab.errors import Body
 from millrace_lab.hosted import asking, basket, paying_with
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import ListParams, NoParams, merged
+from millrace_lab.params import ListParams, NoParams
 
 SESSION = "checkout.session"
 LASTS, LASTS_LEAST = DAY, 30 * MINUTE
@@ -198,7 +199,7 @@ def _method_collection(params: asking.Create) -> str:
     return "always" if params.mode in ("subscription", "setup") else "if_required"
 
 
-def _shown_discount(given: asking.DiscountGiven) -> Body:
+def _shown_discount(given: CodeGiven) -> Body:
     return {"coupon": given.coupon, "promotion_code": given.promotion_code}
 
 
@@ -216,27 +217,16 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 
 def update(step: Step, params: asking.Update, id_: str) -> Body:
     """New metadata; Stripe tells nobody."""
-    session = step.get(SESSION, id_)
-    if "metadata" not in params.given:
-        return session
-    return step.change(id_, metadata=merged(session["metadata"], params.metadata))
+    return step.change(id_, **params.changes_to(step.get(SESSION, id_), "metadata"))
 
 
 def listing(step: Step, params: asking.Listed) -> Page:
     def wanted(session: Body) -> bool:
         details = session["customer_details"] or {"email": session["customer_email"]}
-        return (
-            all(
-                value is None or session[name] == value
-                for name, value in params.model_dump(
-                    include={"payment_intent", "status", "subscription"}
-                ).items()
-            )
-            and (params.created is None or params.created.holds(session["created"]))
-            and (params.customer_details is None or details["email"] == params.customer_details.email)
-        )
+        return params.customer_details is None or details["email"] == params.customer_details.email
 
-    return lists.page(step, SESSION, params, "/v1/checkout/sessions", wanted, parent=params.customer)
+    by = ("created", "payment_intent", "status", "subscription")
+    return lists.page(step, SESSION, params, "/v1/checkout/sessions", wanted, params.customer, by=by)
 
 
 def line_items(step: Step, params: ListParams, id_: str) -> Page:

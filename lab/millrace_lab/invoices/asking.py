@@ -3,73 +3,34 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from millrace_lab.account import Step, refuse_unless
 from millrace_lab.catalog import currencies, prices
 from millrace_lab.catalog.amounts import DecimalAmount, SignedDecimalAmount
+from millrace_lab.catalog.asking import Discounts, PriceData, Rates
 from millrace_lab.catalog.prices import CreatePrice
 from millrace_lab.errors import Body
 from millrace_lab.invoices.lines import Line
-from millrace_lab.params import Amount, Currency, Empty, Metadata, NotHere, Params, Text
+from millrace_lab.params import Amount, Metadata, Params, Second, Text
 from millrace_lab.rounding import round_half_away
-
-Behavior = Literal["exclusive", "inclusive", "unspecified"]
-
-
-class GivenDiscount(Params):
-    coupon: str | None = None
-    discount: str | None = None
-    promotion_code: str | None = None
-
-
-Discounts = list[GivenDiscount] | Empty | None
-Rates = list[str] | Empty | None
-
-
-class Liability(Params):
-    type: Literal["self"]
-    account: NotHere = None
-
-
-class AutomaticTax(Params):
-    enabled: bool
-    liability: Liability | None = None
 
 
 class Period(Params):
-    start: int
-    end: int
+    start: Second
+    end: Second
 
 
 class Pricing(Params):
     price: str | None = None
 
 
-class PriceData(Params):
-    currency: Currency
+class NewPrice(PriceData):
     product: str
-    tax_behavior: Behavior = "unspecified"
-    unit_amount: Amount | None = None
-    unit_amount_decimal: DecimalAmount | None = None
-    product_data: NotHere = None
 
 
-class CustomField(Params):
-    name: Annotated[str, Field(max_length=40)]
-    value: Annotated[str, Field(max_length=140)]
-
-
-class PaymentSettings(Params):
-    payment_method_options: dict[str, Any] | Empty | None = None
-    payment_method_types: list[str] | Empty | None = None
-    default_mandate: NotHere = None
-
-
-class LineAsked(Params):
-    """What a line can be asked for with, wherever a line can be made."""
+class LineTerms(Params):
+    """What can be said of a line, wherever a line can be made."""
 
     amount: Amount | None = None
     description: Text = None
@@ -77,11 +38,16 @@ class LineAsked(Params):
     discounts: Discounts = None
     metadata: Metadata = None
     period: Period | None = None
-    price_data: PriceData | None = None
-    pricing: Pricing | None = None
+    price_data: NewPrice | None = None
     quantity: int | None = None
     quantity_decimal: DecimalAmount | None = None
     tax_rates: Rates = None
+
+
+class LineAsked(LineTerms):
+    """A line, at a price that exists if it names one."""
+
+    pricing: Pricing | None = None
 
 
 class ItemAsked(LineAsked):

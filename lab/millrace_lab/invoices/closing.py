@@ -16,17 +16,9 @@ def write_off(step: Step, id_: str, why: str) -> Body:
         before["status"] == "open",
         f"You can only mark an open invoice as uncollectible. This invoice is {before['status']}.",
     )
-    step.change(
-        id_,
-        status="uncollectible",
-        status_details={"uncollectible": {"reason": why}},
-        status_transitions={**before["status_transitions"], "marked_uncollectible_at": step.now},
-    )
-    rest(step, id_)
-    told = step.updated("invoice.updated", before)
-    step.tell("invoice.marked_uncollectible", told)
-    step.announce("invoice.marked_uncollectible", told)
-    return step.get("invoice", id_)
+    step.change(id_, status_details={"uncollectible": {"reason": why}})
+    _ended(step, before, "uncollectible", "marked_uncollectible_at")
+    return _told(step, before, "invoice.marked_uncollectible")
 
 
 def void(step: Step, id_: str) -> Body:
@@ -42,17 +34,22 @@ def void(step: Step, id_: str) -> Body:
     if before["amount_paid"]:
         return stop(step, id_)
     invoice_payments.release(step, before)
-    step.change(
-        id_,
-        status="void",
-        status_transitions={**before["status_transitions"], "voided_at": step.now},
-    )
-    rest(step, id_)
+    _ended(step, before, "void", "voided_at")
     _give_back(step, before)
+    return _told(step, before, "invoice.voided")
+
+
+def _ended(step: Step, before: Body, status: str, transition: str) -> None:
+    transitions = {**before["status_transitions"], transition: step.now}
+    step.change(before["id"], status=status, status_transitions=transitions)
+    rest(step, before["id"])
+
+
+def _told(step: Step, before: Body, type_: str) -> Body:
     told = step.updated("invoice.updated", before)
-    step.tell("invoice.voided", told)
-    step.announce("invoice.voided", told)
-    return step.get("invoice", id_)
+    step.tell(type_, told)
+    step.announce(type_, told)
+    return step.get("invoice", before["id"])
 
 
 def rest(step: Step, id_: str) -> Body:

@@ -14,6 +14,7 @@ from pydantic import Field
 from millrace_lab import lists
 from millrace_lab.account import Step, refuse_unless
 from millrace_lab.catalog.amounts import DecimalAmount
+from millrace_lab.catalog.asking import Rates
 from millrace_lab.customers import balance
 from millrace_lab.errors import Body
 from millrace_lab.invoices import asking, crediting, invoice_payments, settling
@@ -26,9 +27,9 @@ from millrace_lab.params import (
     NoParams,
     NotHere,
     Params,
+    Second,
     Text,
     Times,
-    merged,
 )
 from millrace_lab.payments import refunds
 
@@ -43,7 +44,7 @@ class CreditLine(Params):
     invoice_line_item: str | None = None
     metadata: Metadata = None
     quantity: Count | None = None
-    tax_rates: asking.Rates = None
+    tax_rates: Rates = None
     unit_amount: Amount | None = None
     unit_amount_decimal: DecimalAmount | None = None
     tax_amounts: NotHere = None
@@ -62,7 +63,7 @@ class Preview(Params):
     invoice: str
     amount: Count | None = None
     credit_amount: Count | None = None
-    effective_at: int | None = None
+    effective_at: Second | None = None
     email_type: Literal["credit_note", "none"] | None = None
     lines: list[CreditLine] | None = None
     memo: Text = None
@@ -313,21 +314,15 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 
 def update(step: Step, params: UpdateCreditNote, id_: str) -> Body:
     before = step.get("credit_note", id_)
-    changes = params.changes()
-    if "metadata" in changes:
-        changes["metadata"] = merged(before["metadata"], params.metadata)
+    changes = params.changes_to(before)
     step.change(id_, **changes)
     return step.updated("credit_note.updated", before)
 
 
 def listing(step: Step, params: ListCreditNotes) -> Page:
-    def wanted(note: Body) -> bool:
-        return (params.created is None or params.created.holds(note["created"])) and (
-            params.customer is None or note["customer"] == params.customer
-        )
-
     parent = params.invoice or params.customer
-    return lists.page(step, "credit_note", params, "/v1/credit_notes", wanted, parent)
+    by = ("created", "customer")
+    return lists.page(step, "credit_note", params, "/v1/credit_notes", parent=parent, by=by)
 
 
 def lines_of(step: Step, params: ListParams, id_: str) -> Page:

@@ -109,9 +109,13 @@ def waits(step: Step, invoice: Body) -> bool:
 
 
 def _listened_to(step: Step) -> bool:
+    """Whether an endpoint wants to hear of the draft; of a connected account's, one that its platform made for it."""
+    account = step.account
     return any(
-        endpoint["status"] == "enabled" and {"*", "invoice.created"} & set(endpoint["enabled_events"])
-        for endpoint in step.all("webhook_endpoint")
+        endpoint["status"] == "enabled"
+        and bool(endpoint.get("_connect")) == bool(account.platform)
+        and {"*", "invoice.created"} & set(endpoint["enabled_events"])
+        for endpoint in (account.platform or account).all("webhook_endpoint")
     )
 
 
@@ -284,6 +288,6 @@ def _payment_settings(terms: Terms, follows: Body) -> Body:
     given = terms.payment_settings or follows.get("payment_settings") or {}
     return {
         "default_mandate": None,
-        "payment_method_options": given.get("payment_method_options"),
+        "payment_method_options": None,
         "payment_method_types": given.get("payment_method_types"),
     }

@@ -5,18 +5,24 @@ Source: docs.stripe.com/api/invoices/create, .../update, .../delete.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from millrace_lab.account import DAY, Step, refuse_unless
 from millrace_lab.catalog import discounts
+from millrace_lab.catalog.asking import AutomaticTax, CustomField, Discounts, MethodType, Rates
 from millrace_lab.errors import Body, invalid
 from millrace_lab.invoices import asking, drafting, items
-from millrace_lab.invoices.asking import AutomaticTax, CustomField, Discounts, PaymentSettings, Rates
 from millrace_lab.invoices.lines import Line
 from millrace_lab.operations import Operation
-from millrace_lab.params import Count, Currency, Empty, Metadata, NoParams, Params, Text, merged
+from millrace_lab.params import Count, Currency, Metadata, NoParams, NotHere, Params, Second, Text, Unset
 
 Method = Literal["charge_automatically", "send_invoice"]
+
+
+class PaymentSettings(Params):
+    payment_method_types: Annotated[list[MethodType] | None, Unset] = None
+    default_mandate: NotHere = None
+    payment_method_options: NotHere = None
 
 
 class InvoiceTerms(Params):
@@ -24,16 +30,16 @@ class InvoiceTerms(Params):
 
     auto_advance: bool | None = None
     automatic_tax: AutomaticTax | None = None
-    automatically_finalizes_at: int | None = None
+    automatically_finalizes_at: Second | None = None
     collection_method: Method | None = None
-    custom_fields: list[CustomField] | Empty | None = None
+    custom_fields: Annotated[list[CustomField] | None, Unset] = None
     days_until_due: Count | None = None
     default_payment_method: str | None = None
     default_tax_rates: Rates = None
     description: Text = None
     discounts: Discounts = None
-    due_date: int | None = None
-    effective_at: int | Empty | None = None
+    due_date: Second | None = None
+    effective_at: Annotated[Second | None, Unset] = None
     footer: Text = None
     metadata: Metadata = None
     number: str | None = None
@@ -158,13 +164,11 @@ def update(step: Step, params: InvoiceTerms, id_: str) -> Body:
 
 
 def _changes(step: Step, params: InvoiceTerms, before: Body) -> Body:
-    changes = params.changes(
-        "auto_advance", "automatically_finalizes_at", "collection_method", "custom_fields",
+    changes = params.changes_to(
+        before, "auto_advance", "automatically_finalizes_at", "collection_method", "custom_fields",
         "default_payment_method", "description", "due_date", "effective_at", "footer", "number",
         "statement_descriptor",
     )  # fmt: skip
-    if "metadata" in params.given:
-        changes["metadata"] = merged(before["metadata"], params.metadata)
     if "default_tax_rates" in params.given:
         changes["default_tax_rates"] = list(asking.rates(step, params.default_tax_rates))
     if params.automatic_tax is not None:

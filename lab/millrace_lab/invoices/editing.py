@@ -5,19 +5,24 @@ Source: docs.stripe.com/api/invoice/add_lines, .../update_lines, .../remove_line
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from millrace_lab.account import Step, refuse_unless
 from millrace_lab.errors import Body, missing
 from millrace_lab.invoices import asking, drafting, invoiceitems, items, lines
-from millrace_lab.invoices.asking import LineAsked
+from millrace_lab.invoices.asking import LineAsked, NewPrice
 from millrace_lab.operations import Operation
 from millrace_lab.params import Metadata, NotHere, Params, merged
 
 
+class LinePrice(NewPrice):
+    product_data: NotHere = None
+
+
 class AddedLine(LineAsked):
+    price_data: LinePrice | None = None
     invoice_item: str | None = None
     tax_amounts: NotHere = None
 
@@ -27,7 +32,11 @@ class AddLines(Params):
     invoice_metadata: Metadata = None
 
 
-class ChangedLine(LineAsked):
+class ChangedAlone(LineAsked):
+    price_data: LinePrice | None = None
+
+
+class ChangedLine(ChangedAlone):
     id: str
     tax_amounts: NotHere = None
 
@@ -108,13 +117,11 @@ def _change(step: Step, invoice: str, asked: LineAsked, line_id: str) -> None:
 
 
 def _plain_changes(step: Step, line: Body, asked: LineAsked) -> Body:
-    changes: dict[str, Any] = asked.changes("description", "discountable")
+    changes = asked.changes_to(line, "description", "discountable")
     if asked.amount is not None:
         changes |= {"amount": asked.amount, "subtotal": asked.amount}
     if asked.period is not None:
         changes["period"] = {"end": asked.period.end, "start": asked.period.start}
-    if "metadata" in asked.given:
-        changes["metadata"] = merged(line["metadata"], asked.metadata)
     if "tax_rates" in asked.given:
         changes["_tax_rates"] = list(asking.rates(step, asked.tax_rates))
     refuse_unless(
@@ -148,5 +155,5 @@ OPERATIONS = (
     Operation("POST /v1/invoices/{invoice}/add_lines", add, AddLines),
     Operation("POST /v1/invoices/{invoice}/update_lines", update, UpdateLines),
     Operation("POST /v1/invoices/{invoice}/remove_lines", remove, RemoveLines),
-    Operation("POST /v1/invoices/{invoice}/lines/{line_item_id}", update_one, LineAsked, NOT_HERE),
+    Operation("POST /v1/invoices/{invoice}/lines/{line_item_id}", update_one, ChangedAlone, NOT_HERE),
 )

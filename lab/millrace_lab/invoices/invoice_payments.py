@@ -124,13 +124,10 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 def listing(step: Step, params: ListInvoicePayments) -> Page:
     def wanted(payment: Body) -> bool:
         asked = params.payment
-        return (
-            (params.created is None or params.created.holds(payment["created"]))
-            and (params.status is None or payment["status"] == params.status)
-            and (asked is None or payment["payment"].get(asked.type) == getattr(asked, asked.type))
-        )
+        return asked is None or payment["payment"].get(asked.type) == getattr(asked, asked.type)
 
-    return lists.page(step, "invoice_payment", params, "/v1/invoice_payments", wanted, params.invoice)
+    by = ("created", "status")
+    return lists.page(step, "invoice_payment", params, "/v1/invoice_payments", wanted, params.invoice, by=by)
 
 
 OPERATIONS = (

@@ -164,14 +164,12 @@ def delete(step: Step, _: NoParams, id_: str) -> Body:
 
 def listing(step: Step, params: ListItems) -> Page:
     def wanted(item: Body) -> bool:
-        return (
-            (params.created is None or params.created.holds(item["date"]))
-            and (params.customer is None or item["customer"] == params.customer)
-            and (params.pending is None or (item["invoice"] is None) == params.pending)
+        return (params.created is None or params.created.holds(item["date"])) and (
+            params.pending is None or (item["invoice"] is None) == params.pending
         )
 
     parent = params.invoice or params.customer
-    return lists.page(step, "invoiceitem", params, "/v1/invoiceitems", wanted, parent)
+    return lists.page(step, "invoiceitem", params, "/v1/invoiceitems", wanted, parent, by=("customer",))
 
 
 NOT_HERE = frozenset({"tax_behavior", "tax_code"})

@@ -48,16 +48,9 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 
 
 def listing(step: Step, params: ListInvoices) -> Page:
-    def wanted(invoice: Body) -> bool:
-        return (
-            (params.collection_method is None or invoice["collection_method"] == params.collection_method)
-            and (params.created is None or params.created.holds(invoice["created"]))
-            and (params.customer is None or invoice["customer"] == params.customer)
-            and (params.due_date is None or params.due_date.holds(invoice["due_date"] or 0))
-            and (params.status is None or invoice["status"] == params.status)
-        )
-
-    return lists.page(step, "invoice", params, "/v1/invoices", wanted, params.subscription or params.customer)
+    parent = params.subscription or params.customer
+    by = ("collection_method", "created", "customer", "due_date", "status")
+    return lists.page(step, "invoice", params, "/v1/invoices", parent=parent, by=by)
 
 
 def lines_of(step: Step, params: ListParams, id_: str) -> Page:
@@ -106,13 +99,20 @@ def _method(step: Step, params: PayInvoice, invoice: Body) -> str | None:
     if params.payment_method is not None:
         found: str = step.get("payment_method", params.payment_method, "payment_method")["id"]
         return found
-    refuse_unless(
-        invoice["amount_due"] == 0 or collection.method_of(step, invoice) is not None,
+    if invoice["amount_due"] > 0 and collection.method_of(step, invoice) is None:
+        raise _no_way_to_pay()
+    return None
+
+
+def _no_way_to_pay(*, keep: bool = False) -> StripeError:
+    """Kept where the draft had to be finalized before it was known what it comes to."""
+    return StripeError(
+        400,
         "This customer has no attached payment source or default payment method. Please consider adding a "
         "default payment method.",
         code="resource_missing",
+        keep=keep,
     )
-    return None
 
 
 def _refuse_unpaid(step: Step, invoice: Body) -> None:
@@ -127,7 +127,7 @@ def _refuse_unpaid(step: Step, invoice: Body) -> None:
             keep=True,
         )
     if intent["status"] == "requires_payment_method":
-        raise charging.refusal(intent)
+        raise charging.refusal(intent) if intent["last_payment_error"] else _no_way_to_pay(keep=True)
 
 
 def paid_outside(step: Step, id_: str) -> Body:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from millrace_lab.account import Step, known
+from millrace_lab.account import Step
 from millrace_lab.errors import Body
 from millrace_lab.invoices import lines
 from millrace_lab.invoices.lines import Line
@@ -65,7 +65,8 @@ def fields(line: Line) -> Body:
 def _parent(subscription: str | None, line: Line) -> Body | None:
     if subscription is None:
         return None
-    details = known((("subscription", subscription), ("subscription_item", line.subscription_item)))
+    item = {"subscription_item": line.subscription_item} if line.subscription_item else {}
+    details = {"subscription": subscription, **item}
     return {"subscription_details": details, "type": "subscription_details"}
 
 
@@ -98,10 +99,14 @@ def pending(step: Step, *, subscription: str | None = None, customer: str | None
 def take(
     step: Step, *, subscription: str | None = None, customer: str | None = None, currency: str | None = None
 ) -> list[Line]:
-    """The lines of what waits; the items are bound once a draft is made with them."""
+    """The lines of what waits; the items are bound once a draft is made with them.
+
+    Newest first, as Stripe describes `invoice.lines`; those of one second in the order they were made.
+    """
+    waiting = pending(step, subscription=subscription, customer=customer)
     return [
         line_of(item)
-        for item in pending(step, subscription=subscription, customer=customer)
+        for item in sorted(waiting, key=lambda item: -int(item["date"]))
         if currency is None or item["currency"] == currency
     ]
 

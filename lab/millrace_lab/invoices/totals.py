@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from millrace_lab.account import Step
 from millrace_lab.catalog import discounts, tax
+from millrace_lab.catalog.currencies import grain
 from millrace_lab.customers import balance
 from millrace_lab.errors import Body
 from millrace_lab.invoices import lines
@@ -99,7 +100,7 @@ def _line(step: Step, invoice: Body, line: Body, own: Off, shared: Off) -> Body:
         **line,
         "discount_amounts": off,
         "pretax_credit_amounts": [*({**each, "type": "discount"} for each in off), *line["_credits"]],
-        "taxes": tax.taxes(before_tax, _rates(step, invoice, line)),
+        "taxes": tax.taxes(before_tax, _rates(step, invoice, line), grain(invoice["currency"])),
     }
 
 

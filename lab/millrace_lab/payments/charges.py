@@ -11,7 +11,7 @@ from millrace_lab import lists, searching
 from millrace_lab.account import Step
 from millrace_lab.errors import Body
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import ListParams, Metadata, NoParams, Params, Text, Times, merged
+from millrace_lab.params import ListParams, Metadata, NoParams, Params, Text, Times
 from millrace_lab.payments import ledgering
 from millrace_lab.payments.declines import Words
 
@@ -185,22 +185,14 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 
 def update(step: Step, params: UpdateCharge, id_: str) -> Body:
     before = step.get("charge", id_)
-    changes = params.changes("description", "fraud_details", "receipt_email")
-    if "metadata" in params.given:
-        changes["metadata"] = merged(before["metadata"], params.metadata)
+    changes = params.changes_to(before, "description", "fraud_details", "receipt_email")
     return change(step, id_, "charge.updated", **changes)
 
 
 def listing(step: Step, params: ListCharges) -> Page:
-    def wanted(charge: Body) -> bool:
-        return (
-            (params.created is None or params.created.holds(charge["created"]))
-            and params.customer in (None, charge["customer"])
-            and params.payment_intent in (None, charge["payment_intent"])
-        )
-
     parent = params.payment_intent or params.customer
-    return lists.page(step, "charge", params, "/v1/charges", wanted, parent)
+    by = ("created", "customer", "payment_intent")
+    return lists.page(step, "charge", params, "/v1/charges", parent=parent, by=by)
 
 
 SEARCHED = ("amount", "created", "currency", "customer", "disputed", "metadata", "refunded", "status")

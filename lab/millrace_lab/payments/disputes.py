@@ -17,7 +17,7 @@ from millrace_lab import lists
 from millrace_lab.account import DAY, Step, refuse_unless
 from millrace_lab.errors import Body
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import ListParams, Metadata, NoParams, Params, Times, merged
+from millrace_lab.params import ListParams, Metadata, NoParams, Params, Times
 from millrace_lab.payments import charges, ledgering
 
 RESPOND_DAYS, DECIDED_DAYS, INQUIRY_DAYS = 20, 60, 120  # ours, but for the last
@@ -194,9 +194,7 @@ def _move(step: Step, dispute: Body, sign: int, fee: int, category: str, what: s
 def update(step: Step, params: UpdateDispute, id_: str) -> Body:
     """Give evidence, and submit it unless told not to: a bank is answered once."""
     before = step.get("dispute", id_)
-    changes: Body = {}
-    if "metadata" in params.given:
-        changes["metadata"] = merged(before["metadata"], params.metadata)
+    changes = params.changes_to(before, "metadata")
     if params.evidence is not None:
         changes |= _evidence(before, params.evidence)
     submits = params.evidence is not None and params.submit
@@ -313,14 +311,7 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 
 
 def listing(step: Step, params: ListDisputes) -> Page:
-    def wanted(dispute: Body) -> bool:
-        return (
-            (params.created is None or params.created.holds(dispute["created"]))
-            and params.charge in (None, dispute["charge"])
-            and params.payment_intent in (None, dispute["payment_intent"])
-        )
-
-    return lists.page(step, "dispute", params, "/v1/disputes", wanted)
+    return lists.page(step, "dispute", params, "/v1/disputes", by=("charge", "created", "payment_intent"))
 
 
 OPERATIONS = (

@@ -127,6 +127,18 @@ def require(intent: Body, allowed: tuple[str, ...], act: str) -> None:
     )
 
 
+def check_secret(intent: Body, secret: str | None) -> None:
+    """Whoever names an intent's secret names the right one; of payment intents and setup intents alike."""
+    kind = intent["object"]
+    noun = "PaymentIntent" if kind == "payment_intent" else "SetupIntent"
+    refuse_unless(
+        secret in (None, intent["client_secret"]),
+        f"The client_secret provided does not match the client_secret associated with this {noun}.",
+        "client_secret",
+        f"{kind}_invalid_parameter",
+    )
+
+
 def cancel(step: Step, id_: str, reason: str | None = None) -> Body:
     """End an intent that has not succeeded; money that was only held is released."""
     intent = step.get("payment_intent", id_)

@@ -12,13 +12,15 @@ from typing import Literal
 
 from millrace_lab import ids
 from millrace_lab.account import Step, refuse_unless
-from millrace_lab.errors import Body, StripeError, absent, missing
+from millrace_lab.catalog.asking import Address, MethodType
+from millrace_lab.errors import Body, StripeError, missing
 from millrace_lab.params import Metadata, NotHere, Params, Text
 from millrace_lab.payments import banks, instruments
 from millrace_lab.payments.instruments import Account, Card
 from millrace_lab.periods import moment
 
 EXPIRES_AFTER_YEARS = 4  # what a test card gets that names no date of its own; ours
+LONGEST_YEARS = 50  # that a card can be valid for; our reading
 ROUTING_NUMBER = "110000000"
 BANKS = {"DE": "37040044", "AT": "19043"}
 
@@ -44,17 +46,8 @@ class BankParams(Params):
     financial_connections_account: NotHere = None
 
 
-class AddressParams(Params):
-    city: Text = None
-    country: Text = None
-    line1: Text = None
-    line2: Text = None
-    postal_code: Text = None
-    state: Text = None
-
-
 class BillingParams(Params):
-    address: AddressParams | None = None
+    address: Address | None = None
     email: Text = None
     name: Text = None
     phone: Text = None
@@ -65,7 +58,7 @@ Redisplay = Literal["always", "limited", "unspecified"]
 
 
 class CreateMethod(Params):
-    type: str
+    type: MethodType
     card: CardParams | None = None
     sepa_debit: SepaParams | None = None
     us_bank_account: BankParams | None = None
@@ -83,10 +76,8 @@ def create(step: Step, params: CreateMethod) -> Body:
             )
             assert params.card is not None
             method = _ending_in(step, _from_card(step, params.card), params.metadata or {})
-        case "sepa_debit" | "us_bank_account":
+        case _:
             method = _from_account(step, params)
-        case other:
-            raise absent(f"payment method type {other}", ("card", "sepa_debit", "us_bank_account"))
     changes: Body = {
         "metadata": params.metadata or {},
         "billing_details": billing_details(params.billing_details),
@@ -145,12 +136,7 @@ def _unknown_card(number: str) -> StripeError:
 
 def _new_card(step: Step, card: Card, exp_month: int | None = None, exp_year: int | None = None) -> Body:
     month, year = exp_month or 8, exp_year or moment(step.now).year + EXPIRES_AFTER_YEARS
-    if not 1 <= month <= 12:
-        raise banks.card_error(
-            "invalid_expiry_month", "Your card's expiration month is invalid.", "exp_month"
-        )
-    if banks.end_of(month, year) <= step.now:
-        raise banks.card_error("invalid_expiry_year", "Your card's expiration year is invalid.", "exp_year")
+    check_expiry(step, month, year)
     shown = {
         "brand": card.brand,
         "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "unchecked"},
@@ -169,6 +155,17 @@ def _new_card(step: Step, card: Card, exp_month: int | None = None, exp_year: in
     }
     hidden = {"_bank": card.bank, "_authentication": card.authentication, "_later": card.later}
     return _new(step, "card", shown, **hidden, _saves=card.saves)
+
+
+def check_expiry(step: Step, month: int, year: int) -> None:
+    """Raises StripeError 402 for a month that is none, and for a card that has expired or never will."""
+    if not 1 <= month <= 12:
+        raise banks.card_error(
+            "invalid_expiry_month", "Your card's expiration month is invalid.", "exp_month"
+        )
+    this_year = moment(step.now).year
+    if not this_year <= year <= this_year + LONGEST_YEARS or banks.end_of(month, year) <= step.now:
+        raise banks.card_error("invalid_expiry_year", "Your card's expiration year is invalid.", "exp_year")
 
 
 def _from_account(step: Step, params: CreateMethod) -> Body:
@@ -244,6 +241,6 @@ def _new(step: Step, type_: str, details: Body, *, _saves: bool = True, **hidden
 
 def billing_details(params: BillingParams | None) -> Body:
     given = params.model_dump() if params is not None else {}
-    blank = dict.fromkeys(AddressParams.model_fields)
+    blank = dict.fromkeys(Address.model_fields)
     details = {name: given.get(name) for name in ("email", "name", "phone", "tax_id")}
     return {"address": {**blank, **(given.get("address") or {})}, **details}

@@ -10,13 +10,11 @@ Source: docs.stripe.com/api/payment_methods.
 
 from __future__ import annotations
 
-from typing import Any
-
 from millrace_lab import lists
-from millrace_lab.account import Step, refuse_unless
-from millrace_lab.errors import Body, missing
+from millrace_lab.account import Step, owned, refuse_unless
+from millrace_lab.errors import Body
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import ListParams, Metadata, NoParams, NotHere, Params, merged
+from millrace_lab.params import ListParams, Metadata, NoParams, NotHere, Params
 from millrace_lab.payments import banks, making
 from millrace_lab.payments.declines import DECLINES
 from millrace_lab.payments.making import BillingParams, CreateMethod, Redisplay
@@ -110,16 +108,16 @@ def update(step: Step, params: UpdateMethod, id_: str) -> Body:
         "payment_method",
     )
     banks.check_keys(params.metadata or {})
-    changes: dict[str, Any] = {}
+    changes = params.changes_to(before, "metadata")
     if params.card is not None:
         refuse_unless(before["type"] == "card", "This PaymentMethod is not a card.", "card")
-        changes["card"] = {**before["card"], **params.card.changes()}
+        card = changes["card"] = {**before["card"], **params.card.changes()}
+        if params.card.given:
+            making.check_expiry(step, card["exp_month"], card["exp_year"])
     if params.billing_details is not None:
         changes["billing_details"] = _billing_changed(before["billing_details"], params.billing_details)
     if params.allow_redisplay:
         changes["allow_redisplay"] = params.allow_redisplay
-    if "metadata" in params.given:
-        changes["metadata"] = merged(before["metadata"], params.metadata)
     if "lab_bank" in (params.metadata or {}):
         changes["_attempts"] = 0
     method = step.change(id_, **changes)
@@ -180,10 +178,7 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 
 def retrieve_of(step: Step, _: NoParams, customer: str, id_: str) -> Body:
     step.get("customer", customer)
-    method = step.get("payment_method", id_)
-    if method["customer"] != customer:
-        raise missing("payment_method", id_)
-    return method
+    return owned(step, "payment_method", id_, customer, "customer")
 
 
 def listing(step: Step, params: ListAllMethods) -> Page:
@@ -203,14 +198,11 @@ def listing_of(step: Step, params: ListMethods, customer: str) -> Page:
 def _page(step: Step, params: ListMethods, customer: str, url: str) -> Page:
     step.get("customer", customer, "customer")
 
-    def wanted(method: Body) -> bool:
-        return (
-            method["customer"] == customer
-            and params.type in (None, method["type"])
-            and params.allow_redisplay in (None, method["allow_redisplay"])
-        )
+    def attached(method: Body) -> bool:
+        return bool(method["customer"] == customer)
 
-    return lists.page(step, "payment_method", params, url, wanted, customer)
+    by = ("allow_redisplay", "type")
+    return lists.page(step, "payment_method", params, url, attached, customer, by=by)
 
 
 _OTHERS = (

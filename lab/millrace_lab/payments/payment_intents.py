@@ -8,10 +8,11 @@ from pydantic import Field
 
 from millrace_lab import lists, searching
 from millrace_lab.account import Step, refuse_unless
+from millrace_lab.catalog.asking import MethodType
 from millrace_lab.catalog.currencies import check_amount, check_currency
 from millrace_lab.errors import Body
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import Currency, ListParams, Metadata, Params, Text, Times, Unset, merged
+from millrace_lab.params import Currency, ListParams, Metadata, Params, Text, Times, Unset
 from millrace_lab.payments import charging, intents, making
 
 Positive = Annotated[int, Field(ge=1, le=99_999_999)]
@@ -34,7 +35,7 @@ class Details(Params):
 class CreateIntent(Params):
     amount: Positive
     currency: Currency
-    allowed_payment_method_types: list[str] | None = None
+    allowed_payment_method_types: list[MethodType] | None = None
     automatic_payment_methods: Automatic | None = None
     capture_method: Capture = "automatic_async"
     confirm: bool = False
@@ -45,7 +46,7 @@ class CreateIntent(Params):
     off_session: OffSession = False
     payment_details: Details | None = None
     payment_method: str | None = None
-    payment_method_types: list[str] | None = None
+    payment_method_types: list[MethodType] | None = None
     receipt_email: Text = None
     return_url: str | None = None
     setup_future_usage: Usage = None
@@ -192,7 +193,7 @@ def _confirmed(step: Step, intent: Body, off_session: bool) -> Body:
 
 def confirm(step: Step, params: ConfirmIntent, id_: str) -> Body:
     intent = step.get("payment_intent", id_)
-    _check_secret(intent, params.client_secret)
+    intents.check_secret(intent, params.client_secret)
     intents.require(intent, intents.OPEN, "confirm")
     fields = params.changes("capture_method", "receipt_email", "setup_future_usage")
     if params.return_url is not None:
@@ -203,29 +204,17 @@ def confirm(step: Step, params: ConfirmIntent, id_: str) -> Body:
     return _confirmed(step, intent, bool(params.off_session))
 
 
-def _check_secret(intent: Body, secret: str | None) -> None:
-    refuse_unless(
-        secret in (None, intent["client_secret"]),
-        "The client_secret provided does not match the client_secret associated with this PaymentIntent.",
-        "client_secret",
-        "payment_intent_invalid_parameter",
-    )
-
-
 def update(step: Step, params: UpdateIntent, id_: str) -> Body:
     """Change an intent. Stripe tells nothing of it."""
     intent = step.get("payment_intent", id_)
     money = params.given & {"amount", "currency", "payment_method", "customer", "capture_method"}
     if money:
         intents.require(intent, intents.OPEN, "update")
-    fields = params.changes(
-        "amount", "currency", *(name for name in _SAME if name in type(params).model_fields)
-    )
+    named = (name for name in _SAME if name in type(params).model_fields)
+    fields = params.changes_to(intent, "amount", "currency", *named)
     if params.customer is not None:
         fields["customer"] = step.get("customer", params.customer, "customer")["id"]
         step.adopt(params.customer, intent)
-    if "metadata" in params.given:
-        fields["metadata"] = merged(intent["metadata"], params.metadata)
     if params.payment_details is not None:
         fields["payment_details"] = {**intent["payment_details"], **params.payment_details.changes()}
     intent = step.change(id_, **fields)
@@ -234,9 +223,7 @@ def update(step: Step, params: UpdateIntent, id_: str) -> Body:
 
 def capture(step: Step, params: CaptureIntent, id_: str) -> Body:
     intent = step.get("payment_intent", id_)
-    fields = params.changes("statement_descriptor", "statement_descriptor_suffix")
-    if "metadata" in params.given:
-        fields["metadata"] = merged(intent["metadata"], params.metadata)
+    fields = params.changes_to(intent, "statement_descriptor", "statement_descriptor_suffix")
     step.change(id_, **fields)
     return charging.capture(step, id_, params.amount_to_capture)
 
@@ -254,18 +241,13 @@ def cancel(step: Step, params: CancelIntent, id_: str) -> Body:
 
 def retrieve(step: Step, params: RetrieveIntent, id_: str) -> Body:
     intent = step.get("payment_intent", id_)
-    _check_secret(intent, params.client_secret)
+    intents.check_secret(intent, params.client_secret)
     return intent
 
 
 def listing(step: Step, params: ListIntents) -> Page:
-    def wanted(intent: Body) -> bool:
-        return (params.created is None or params.created.holds(intent["created"])) and params.customer in (
-            None,
-            intent["customer"],
-        )
-
-    return lists.page(step, "payment_intent", params, "/v1/payment_intents", wanted, params.customer)
+    by = ("created", "customer")
+    return lists.page(step, "payment_intent", params, "/v1/payment_intents", parent=params.customer, by=by)
 
 
 _EVERYWHERE = {

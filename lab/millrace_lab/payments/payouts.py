@@ -20,7 +20,7 @@ from millrace_lab import lists
 from millrace_lab.account import DAY, Step, refuse_unless
 from millrace_lab.errors import Body, invalid
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import Currency, ListParams, Metadata, NoParams, Params, Text, Times, merged
+from millrace_lab.params import Currency, ListParams, Metadata, NoParams, Params, Text, Times
 from millrace_lab.payments import banks, ledgering
 
 ARRIVES_DAYS = 2  # midnights from the payout to the bank account; ours
@@ -217,11 +217,10 @@ def cancel(step: Step, _: NoParams, id_: str) -> Body:
 
 def update(step: Step, params: UpdatePayout, id_: str) -> Body:
     before = step.get("payout", id_)
+    payout = step.change(id_, **params.changes_to(before, "metadata"))
     if "metadata" in params.given:
-        payout = step.change(id_, metadata=merged(before["metadata"], params.metadata))
         _expect_failure(step, payout)
-        step.updated("payout.updated", before)
-    return step.get("payout", id_)
+    return step.updated("payout.updated", before)
 
 
 def retrieve(step: Step, _: NoParams, id_: str) -> Body:
@@ -229,14 +228,7 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 
 
 def listing(step: Step, params: ListPayouts) -> Page:
-    def wanted(payout: Body) -> bool:
-        return (
-            (params.arrival_date is None or params.arrival_date.holds(payout["arrival_date"]))
-            and (params.created is None or params.created.holds(payout["created"]))
-            and params.status in (None, payout["status"])
-        )
-
-    return lists.page(step, "payout", params, "/v1/payouts", wanted)
+    return lists.page(step, "payout", params, "/v1/payouts", by=("arrival_date", "created", "status"))
 
 
 def check_listed(step: Step, id_: str) -> None:

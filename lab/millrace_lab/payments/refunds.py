@@ -18,7 +18,7 @@ from millrace_lab import lists
 from millrace_lab.account import DAY, Step, refuse_unless
 from millrace_lab.errors import Body, invalid
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import ListParams, Metadata, NoParams, Params, Times, merged
+from millrace_lab.params import ListParams, Metadata, NoParams, Params, Times
 from millrace_lab.payments import banks, charges, ledgering
 
 Reason = Literal["duplicate", "fraudulent", "requested_by_customer"]
@@ -226,7 +226,7 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 def update(step: Step, params: UpdateRefund, id_: str) -> Body:
     before = step.get("refund", id_)
     if "metadata" in params.given:
-        step.change(id_, metadata=merged(before["metadata"], params.metadata))
+        step.change(id_, **params.changes_to(before, "metadata"))
         _updated(step, before)
     return step.get("refund", id_)
 
@@ -241,15 +241,9 @@ def cancel(step: Step, _: NoParams, id_: str) -> Body:
 
 
 def listing(step: Step, params: ListRefunds) -> Page:
-    def wanted(made: Body) -> bool:
-        return (
-            (params.created is None or params.created.holds(made["created"]))
-            and params.charge in (None, made["charge"])
-            and params.payment_intent in (None, made["payment_intent"])
-        )
-
     parent = params.charge or params.payment_intent
-    return lists.page(step, "refund", params, "/v1/refunds", wanted, parent)
+    by = ("charge", "created", "payment_intent")
+    return lists.page(step, "refund", params, "/v1/refunds", parent=parent, by=by)
 
 
 def of_charge(step: Step, charge: Body) -> Body:

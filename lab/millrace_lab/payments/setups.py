@@ -11,10 +11,11 @@ from typing import Literal
 
 from millrace_lab import lists
 from millrace_lab.account import Step, refuse_unless
+from millrace_lab.catalog.asking import MethodType
 from millrace_lab.errors import Body, StripeError, dashed
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import ListParams, Metadata, Params, Text, Times, merged
-from millrace_lab.payments import making, methods
+from millrace_lab.params import ListParams, Metadata, Params, Text, Times
+from millrace_lab.payments import intents, making, methods
 from millrace_lab.payments.declines import DECLINES
 from millrace_lab.payments.payment_intents import Automatic
 from millrace_lab.rendering import shown
@@ -30,8 +31,8 @@ class CreateSetup(Params):
     description: Text = None
     metadata: Metadata = None
     payment_method: str | None = None
-    payment_method_types: list[str] | None = None
-    allowed_payment_method_types: list[str] | None = None
+    payment_method_types: list[MethodType] | None = None
+    allowed_payment_method_types: list[MethodType] | None = None
     return_url: str | None = None
     usage: Usage = "off_session"
 
@@ -120,7 +121,7 @@ def _with_method(step: Step, setup: Body, given: str) -> Body:
 
 def confirm(step: Step, params: ConfirmSetup, id_: str) -> Body:
     setup = step.get("setup_intent", id_)
-    _check_secret(setup, params.client_secret)
+    intents.check_secret(setup, params.client_secret)
     _require_open(setup, "confirm")
     if params.return_url is not None:
         setup = step.change(id_, _return_url=params.return_url)
@@ -213,12 +214,10 @@ def _refusal(setup: Body) -> StripeError:
 def update(step: Step, params: UpdateSetup, id_: str) -> Body:
     setup = step.get("setup_intent", id_)
     _require_open(setup, "update")
-    changes = params.changes("description")
+    changes = params.changes_to(setup, "description")
     if params.customer is not None:
         changes["customer"] = step.get("customer", params.customer, "customer")["id"]
         step.adopt(params.customer, setup)
-    if "metadata" in params.given:
-        changes["metadata"] = merged(setup["metadata"], params.metadata)
     setup = step.change(id_, **changes)
     return _with_method(step, setup, params.payment_method) if params.payment_method else setup
 
@@ -242,30 +241,15 @@ def _require_open(setup: Body, act: str) -> None:
     )
 
 
-def _check_secret(setup: Body, secret: str | None) -> None:
-    refuse_unless(
-        secret in (None, setup["client_secret"]),
-        "The client_secret provided does not match the client_secret associated with this SetupIntent.",
-        "client_secret",
-        "setup_intent_invalid_parameter",
-    )
-
-
 def retrieve(step: Step, params: RetrieveSetup, id_: str) -> Body:
     setup = step.get("setup_intent", id_)
-    _check_secret(setup, params.client_secret)
+    intents.check_secret(setup, params.client_secret)
     return setup
 
 
 def listing(step: Step, params: ListSetups) -> Page:
-    def wanted(setup: Body) -> bool:
-        return (
-            (params.created is None or params.created.holds(setup["created"]))
-            and params.customer in (None, setup["customer"])
-            and params.payment_method in (None, setup["payment_method"])
-        )
-
-    return lists.page(step, "setup_intent", params, "/v1/setup_intents", wanted, params.customer)
+    by = ("created", "customer", "payment_method")
+    return lists.page(step, "setup_intent", params, "/v1/setup_intents", parent=params.customer, by=by)
 
 
 _EVERYWHERE = {

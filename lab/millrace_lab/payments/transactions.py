@@ -24,19 +24,11 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 
 def listing(step: Step, params: ListTransactions) -> Page:
     """Newest first. The members of an automatic payout are found by `payout`, itself included."""
-
-    def wanted(txn: Body) -> bool:
-        return (
-            (params.created is None or params.created.holds(txn["created"]))
-            and params.currency in (None, txn["currency"])
-            and params.source in (None, txn["source"])
-            and params.type in (None, txn["type"])
-        )
-
     if params.payout is not None:
         payouts.check_listed(step, params.payout)
     parent = ledgering.carried_by(params.payout) if params.payout else params.source
-    return lists.page(step, "balance_transaction", params, "/v1/balance_transactions", wanted, parent)
+    by = ("created", "currency", "source", "type")
+    return lists.page(step, "balance_transaction", params, "/v1/balance_transactions", parent=parent, by=by)
 
 
 def retrieve_balance(step: Step, _: NoParams) -> Body:

@@ -14,7 +14,7 @@ from millrace_lab import lists
 from millrace_lab.account import DAY, Step, refuse_unless
 from millrace_lab.errors import Body
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import ListParams, NoParams, Params
+from millrace_lab.params import ListParams, NoParams, Params, Second
 
 KIND = "test_helpers.test_clock"
 ADVANCING = "test_helpers.test_clock.advancing"
@@ -22,12 +22,12 @@ URL = "/v1/test_helpers/test_clocks"
 
 
 class CreateClock(Params):
-    frozen_time: Annotated[int, Field(ge=0)]
+    frozen_time: Second
     name: Annotated[str | None, Field(max_length=300)] = None
 
 
 class AdvanceClock(Params):
-    frozen_time: int
+    frozen_time: Second
 
 
 def create(step: Step, params: CreateClock) -> Body:

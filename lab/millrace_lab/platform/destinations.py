@@ -146,8 +146,8 @@ def listing(step: Step, params: ListDestinations) -> Page:
 
 
 def wants(destination: Body, told: Told) -> bool:
-    """Whether a told event goes to a destination. A ping goes to its own only."""
-    if destination["status"] != "enabled":
+    """Whether a told event goes to a destination. A ping goes to its own only, and nothing of connected accounts."""
+    if destination["status"] != "enabled" or told.account:
         return False
     if told.type == PING:
         return bool(told.object["_related"]["id"] == destination["id"])

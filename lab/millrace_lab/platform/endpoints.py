@@ -1,5 +1,6 @@
 """Webhook endpoints: where snapshot events go, in which version, signed with which secrets.
 
+With `connect` an endpoint hears the events of connected accounts, and of them alone.
 `_secrets` is a list of {secret, expires}, newest first; `expires` is null for the current one. Rolling is an
 act of the dashboard: `roll` keeps the old secret for up to a day, and both sign meanwhile.
 Source: docs.stripe.com/api/webhook_endpoints, docs.stripe.com/webhooks#roll-endpoint-secrets.
@@ -16,7 +17,7 @@ from millrace_lab import lists
 from millrace_lab.account import DAY, Step, refuse_unless
 from millrace_lab.errors import Body, invalid
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import ListParams, Metadata, NoParams, Params, Text, merged
+from millrace_lab.params import ListParams, Metadata, NoParams, Params, Text
 from millrace_lab.platform.event_types import EVENT_TYPES
 from millrace_lab.versions import KNOWN
 
@@ -30,6 +31,7 @@ class CreateEndpoint(Params):
     url: str
     enabled_events: Types
     api_version: str | None = None
+    connect: bool = False
     description: Text = None
     metadata: Metadata = None
 
@@ -67,6 +69,7 @@ def create(step: Step, params: CreateEndpoint) -> Body:
             "status": "enabled",
             "url": params.url,
             "_secrets": [{"secret": step.new_id("whsec", 32), "expires": None}],
+            "_connect": params.connect,
         }
     )
     return {**endpoint, "secret": endpoint["_secrets"][0]["secret"]}
@@ -78,15 +81,13 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 
 def update(step: Step, params: UpdateEndpoint, id_: str) -> Body:
     endpoint = step.get(KIND, id_)
-    changes = params.changes("url", "enabled_events", "description")
+    changes = params.changes_to(endpoint, "url", "enabled_events", "description")
     if params.url is not None:
         checked_url(step, params.url)
     if params.enabled_events is not None:
         checked_types(params.enabled_events)
     if params.disabled is not None:
         changes["status"] = "disabled" if params.disabled else "enabled"
-    if "metadata" in params.given:
-        changes["metadata"] = merged(endpoint["metadata"], params.metadata)
     return step.change(id_, **changes)
 
 
@@ -147,7 +148,7 @@ def checked_types(types: list[str]) -> None:
 
 
 OPERATIONS = (
-    Operation(f"POST {URL}", create, CreateEndpoint, frozenset({"connect"})),
+    Operation(f"POST {URL}", create, CreateEndpoint),
     Operation(f"GET {URL}/{{webhook_endpoint}}", retrieve),
     Operation(f"POST {URL}/{{webhook_endpoint}}", update, UpdateEndpoint),
     Operation(f"DELETE {URL}/{{webhook_endpoint}}", delete),

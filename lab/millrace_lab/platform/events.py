@@ -29,16 +29,21 @@ class ListEvents(ListParams):
 
 
 def rendered(account: Account, told: Told, version: str | None = None, *, pending: int = 0) -> Body:
-    """The envelope of a told event in a version, or in the account's. `pending` is how many have yet to take it."""
+    """The envelope of an event of this account in a version, or in the account's own.
+
+    `pending` is how many endpoints have yet to take it. That of a connected account names it.
+    """
     version = version or account.settings["api_version"]
     data: Body = {"object": versions.rendered(told.object, version, account.find)}
     if told.previous is not None:
         data["previous_attributes"] = versions.previous_attributes(
             told.object, told.previous, version, account.find
         )
+    origin = {"account": told.account} if told.account else {}
     return {
         "id": told.id,
         "object": "event",
+        **origin,
         "api_version": version,
         "created": told.created,
         "data": data,
@@ -50,7 +55,8 @@ def rendered(account: Account, told: Told, version: str | None = None, *, pendin
 
 
 def _listed(account: Account, told: Told) -> Body:
-    return rendered(account, told, pending=account.pending.get(told.id, 0))
+    pending = (account.platform or account).pending
+    return rendered(account, told, pending=pending.get(told.id, 0))
 
 
 def retrieve(step: Step, _: NoParams, id_: str) -> Body:

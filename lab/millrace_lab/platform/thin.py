@@ -100,7 +100,7 @@ def notification(account: Account, told: Told) -> Body:
         "type": thin_type(told),
         "created": iso(told.created),
         "livemode": account.livemode,
-        "context": None,
+        "context": told.account,
         "reason": {"type": "request", "request": told.request} if told.request["id"] else None,
     }
     if related := _related(told):

@@ -6,8 +6,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from millrace_lab.errors import absent
-from millrace_lab.params import Count, Currency, ListParams, Metadata, Params, Text, Times, Unset
+from millrace_lab.catalog.asking import AutomaticTax, Discounts, MethodType, Rates, Rhythm
+from millrace_lab.params import (
+    Count,
+    Currency,
+    ListParams,
+    Metadata,
+    NotHere,
+    Params,
+    Second,
+    Text,
+    Times,
+    Unset,
+)
 
 PaymentBehavior = Literal[
     "allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete"
@@ -16,37 +27,22 @@ ProrationBehavior = Literal["create_prorations", "always_invoice", "none"]
 CollectionMethod = Literal["charge_automatically", "send_invoice"]
 Feedback = Literal["customer_service", "low_quality", "missing_features", "other", "switched_service",
                    "too_complex", "too_expensive", "unused"]  # fmt: skip
-Interval = Literal["day", "week", "month", "year"]
 
 
-def _not_here(value: Any) -> Any:
-    raise absent("such nested parameter of a subscription", HAS_NESTED)
-
-
-HAS_NESTED = ("items[price]", "items[quantity]", "items[metadata]", "items[tax_rates]", "items[discounts]")
-NotHere = Annotated[Any, BeforeValidator(_not_here)]
-"""A nested parameter that Stripe has and the double does not: sending one answers 501."""
-
-
-class DiscountGiven(Params):
-    coupon: str | None = None
-    promotion_code: str | None = None
-    discount: str | None = None
-
-
-Discounts = Annotated[list[DiscountGiven] | None, Unset]
-Rates = Annotated[list[str] | None, Unset]
-
-
-class ItemGiven(Params):
-    """An item of a new subscription."""
+class Item(Params):
+    """What is subscribed to, wherever it is said."""
 
     price: str | None = None
-    plan: str | None = None
     quantity: Count | None = None
     metadata: Metadata = None
     tax_rates: Rates = None
     discounts: Discounts = None
+
+
+class ItemGiven(Item):
+    """An item of a new subscription."""
+
+    plan: str | None = None
     price_data: NotHere = None
     billing_thresholds: NotHere = None
     current_trial: NotHere = None
@@ -73,18 +69,16 @@ class InvoiceItemGiven(Params):
     period: NotHere = None
 
 
-class AutomaticTax(Params):
-    enabled: bool
-    liability: NotHere = None
-
-
-class TrialEndBehavior(Params):
+class TrialEnd(Params):
     missing_payment_method: Literal["cancel", "create_invoice", "pause"]
+
+
+class TrialEndAndCycle(TrialEnd):
     billing_cycle_anchor: NotHere = None
 
 
 class TrialSettings(Params):
-    end_behavior: TrialEndBehavior
+    end_behavior: TrialEndAndCycle
 
 
 class Flexible(Params):
@@ -120,24 +114,19 @@ class AnchorConfig(Params):
 
 class PaymentSettings(Params):
     save_default_payment_method: Literal["off", "on_subscription"] | None = None
-    payment_method_types: Annotated[list[str] | None, Unset] = None
+    payment_method_types: Annotated[list[MethodType] | None, Unset] = None
     payment_method_options: NotHere = None
 
 
 class PauseCollection(Params):
     behavior: Literal["keep_as_draft", "mark_uncollectible", "void"]
-    resumes_at: int | None = None
+    resumes_at: Second | None = None
 
 
 class CancellationDetails(Params):
     comment: Text = None
     feedback: Annotated[Feedback | None, Unset] = None
     feedback_option: NotHere = None
-
-
-class PendingInterval(Params):
-    interval: Interval
-    interval_count: Annotated[int, Field(ge=1)] = 1
 
 
 class InvoiceSettings(Params):
@@ -148,63 +137,52 @@ class InvoiceSettings(Params):
     issuer: NotHere = None
 
 
-class Create(Params):
-    customer: str
-    items: Annotated[list[ItemGiven], Field(min_length=1, max_length=20)]
+class Terms(Params):
+    """What can be asked for when a subscription is made and later."""
+
     add_invoice_items: list[InvoiceItemGiven] = []
     automatic_tax: AutomaticTax | None = None
-    backdate_start_date: int | None = None
-    billing_cycle_anchor: int | None = None
+    days_until_due: Count | None = None
+    default_tax_rates: Rates = None
+    description: Text = None
+    discounts: Discounts = None
+    invoice_settings: InvoiceSettings | None = None
+    metadata: Metadata = None
+    off_session: bool = False
+    payment_behavior: PaymentBehavior = "allow_incomplete"
+    payment_settings: PaymentSettings | None = None
+    pending_invoice_item_interval: Annotated[Rhythm | None, Unset] = None
+    proration_behavior: ProrationBehavior = "create_prorations"
+    trial_end: Second | Literal["now"] | None = None
+    trial_from_plan: bool = False
+    trial_settings: TrialSettings | None = None
+
+
+class Create(Terms):
+    customer: str
+    items: Annotated[list[ItemGiven], Field(min_length=1, max_length=20)]
+    backdate_start_date: Second | None = None
+    billing_cycle_anchor: Second | None = None
     billing_cycle_anchor_config: AnchorConfig | None = None
     billing_mode: BillingMode = BillingMode(type="flexible")
-    cancel_at: int | Literal["min_period_end", "max_period_end"] | None = None
+    cancel_at: Second | Literal["min_period_end", "max_period_end"] | None = None
     cancel_at_period_end: bool = False
     collection_method: CollectionMethod = "charge_automatically"
     currency: Currency | None = None
-    days_until_due: Count | None = None
     default_payment_method: str | None = None
-    default_tax_rates: Rates = None
-    description: Text = None
-    discounts: Discounts = None
-    invoice_settings: InvoiceSettings | None = None
-    metadata: Metadata = None
-    off_session: bool = False
-    payment_behavior: PaymentBehavior = "allow_incomplete"
-    payment_settings: PaymentSettings | None = None
-    pending_invoice_item_interval: Annotated[PendingInterval | None, Unset] = None
-    proration_behavior: ProrationBehavior = "create_prorations"
-    trial_end: int | Literal["now"] | None = None
-    trial_from_plan: bool = False
     trial_period_days: Annotated[int, Field(ge=1, le=1825)] | None = None
-    trial_settings: TrialSettings | None = None
 
 
-class Update(Params):
-    add_invoice_items: list[InvoiceItemGiven] = []
-    automatic_tax: AutomaticTax | None = None
+class Update(Terms):
     billing_cycle_anchor: AnchorGiven = None
-    cancel_at: Annotated[int | Literal["min_period_end", "max_period_end"] | None, Unset] = None
+    cancel_at: Annotated[Second | Literal["min_period_end", "max_period_end"] | None, Unset] = None
     cancel_at_period_end: bool | None = None
     cancellation_details: CancellationDetails | None = None
     collection_method: CollectionMethod | None = None
-    days_until_due: Count | None = None
     default_payment_method: Annotated[str | None, Unset] = None
-    default_tax_rates: Rates = None
-    description: Text = None
-    discounts: Discounts = None
-    invoice_settings: InvoiceSettings | None = None
     items: list[ItemChange] = []
-    metadata: Metadata = None
-    off_session: bool = False
     pause_collection: Annotated[PauseCollection | None, Unset] = None
-    payment_behavior: PaymentBehavior = "allow_incomplete"
-    payment_settings: PaymentSettings | None = None
-    pending_invoice_item_interval: Annotated[PendingInterval | None, Unset] = None
-    proration_behavior: ProrationBehavior = "create_prorations"
-    proration_date: int | None = None
-    trial_end: int | Literal["now"] | None = None
-    trial_from_plan: bool = False
-    trial_settings: TrialSettings | None = None
+    proration_date: Second | None = None
 
 
 class Cancel(Params):
@@ -213,8 +191,12 @@ class Cancel(Params):
     prorate: bool = False
 
 
+class TaxFilter(Params):
+    enabled: bool
+
+
 class Listed(ListParams):
-    automatic_tax: AutomaticTax | None = None
+    automatic_tax: TaxFilter | None = None
     collection_method: CollectionMethod | None = None
     created: Times | None = None
     current_period_end: Times | None = None
@@ -251,42 +233,32 @@ class Resume(Params):
         "resume_on_payment_attempt"
     )
     proration_behavior: ProrationBehavior = "create_prorations"
-    proration_date: int | None = None
+    proration_date: Second | None = None
 
 
 class Migrate(Params):
     billing_mode: BillingMode
 
 
-class CreateItem(Params):
+class Prorated(Params):
+    """How a change of one item is billed."""
+
+    payment_behavior: PaymentBehavior = "allow_incomplete"
+    proration_behavior: ProrationBehavior = "create_prorations"
+    proration_date: Second | None = None
+
+
+class CreateItem(Item, Prorated):
     subscription: str
     price: str
-    quantity: Count | None = None
-    metadata: Metadata = None
-    tax_rates: Rates = None
-    discounts: Discounts = None
-    payment_behavior: PaymentBehavior = "allow_incomplete"
-    proration_behavior: ProrationBehavior = "create_prorations"
-    proration_date: int | None = None
 
 
-class UpdateItem(Params):
-    price: str | None = None
-    quantity: Count | None = None
-    metadata: Metadata = None
-    tax_rates: Rates = None
-    discounts: Discounts = None
+class UpdateItem(Item, Prorated):
     off_session: bool = False
-    payment_behavior: PaymentBehavior = "allow_incomplete"
-    proration_behavior: ProrationBehavior = "create_prorations"
-    proration_date: int | None = None
 
 
-class DeleteItem(Params):
+class DeleteItem(Prorated):
     clear_usage: bool = False
-    payment_behavior: PaymentBehavior = "allow_incomplete"
-    proration_behavior: ProrationBehavior = "create_prorations"
-    proration_date: int | None = None
 
 
 class ListItems(ListParams):

@@ -127,7 +127,7 @@ def draft(
         step,
         customer=sub["customer"],
         currency=sub["currency"],
-        lines=[*waiting, *lines],
+        lines=[*waiting, *_newest_first(sub, lines)],
         subscription=sub,
         billing_reason=reason,
         period=period,
@@ -141,6 +141,12 @@ def draft(
     )
     _use_up(step, id_, {subscription_item_of(line) for line in invoice["_lines"]})
     return invoice
+
+
+def _newest_first(sub: Body, lines: Iterable[Line]) -> list[Line]:
+    """The lines of items in the order that Stripe describes for `invoice.lines`; others keep their place."""
+    made = {item["id"]: int(item["created"]) for item in items_of(sub)}
+    return sorted(lines, key=lambda line: -made.get(line.subscription_item or "", 0))
 
 
 def give_up(step: Step, invoice: str) -> None:
@@ -167,7 +173,7 @@ def debited(sub: Body, invoice: Body) -> Body:
     """What an invoice debits for each licensed item until when: the base of later credits."""
     licensed = {item["id"] for item in items_of(sub) if not is_metered(item["price"])}
     found: Body = {}
-    for line in invoice["_lines"]:
+    for line in sorted(invoice["_lines"], key=lambda line: int(line["period"]["start"])):
         item = subscription_item_of(line)
         if item is not None and item in licensed and line["amount"] >= 0:
             found[item] = _later(found.get(item), line, invoice["id"])

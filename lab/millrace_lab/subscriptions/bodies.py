@@ -6,6 +6,7 @@ An item is an object of its own and part of its subscription's body: `keep_items
 from __future__ import annotations
 
 from millrace_lab.account import Step, refuse_unless
+from millrace_lab.catalog.asking import AutomaticTax, Rhythm
 from millrace_lab.catalog.prices import in_currency, plan_of
 from millrace_lab.errors import Body
 from millrace_lab.lists import listed
@@ -63,7 +64,7 @@ def subscription(step: Step, params: asking.Create, id_: str, **fields: object) 
     }
 
 
-def automatic_tax(given: asking.AutomaticTax | None) -> Body:
+def automatic_tax(given: AutomaticTax | None) -> Body:
     enabled = given is not None and given.enabled
     return {"disabled_reason": None, "enabled": enabled, "liability": SELF if enabled else None}
 
@@ -107,7 +108,7 @@ def trial_settings(given: asking.TrialSettings | None) -> Body:
     return {"end_behavior": {"missing_payment_method": missing}}
 
 
-def interval_of(given: asking.PendingInterval | None) -> Body | None:
+def interval_of(given: Rhythm | None) -> Body | None:
     return given.model_dump() if given else None
 
 

@@ -2,70 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from millrace_lab.account import Step, refuse_unless
+from millrace_lab.catalog.asking import AutomaticTax, Rates, Rhythm
 from millrace_lab.customers import paying
 from millrace_lab.errors import Body
-from millrace_lab.params import Count, Currency, ListParams, Metadata, Params, Text, Times, Unset
+from millrace_lab.params import (
+    Count,
+    Currency,
+    ListParams,
+    Metadata,
+    NotHere,
+    Params,
+    Second,
+    Text,
+    Times,
+    Unset,
+)
 from millrace_lab.periods import period_end
 from millrace_lab.subscriptions import asking, bodies
 from millrace_lab.subscriptions.lifecycle import flexible
+
+LONGEST = {"day": 36_500, "week": 5_200, "month": 1_200, "year": 100}  # a phase; our reading
 
 
 class PhaseItem(Params):
     price: str
     quantity: Count | None = None
     metadata: Metadata = None
-    tax_rates: asking.Rates = None
-    discounts: asking.NotHere = None
-    billing_thresholds: asking.NotHere = None
-    price_data: asking.NotHere = None
+    tax_rates: Rates = None
+    discounts: NotHere = None
+    billing_thresholds: NotHere = None
+    price_data: NotHere = None
 
 
-class Duration(Params):
-    interval: asking.Interval
-    interval_count: Annotated[int, Field(ge=1)] = 1
+class Defaults(Params):
+    """What a schedule says for all its phases, and each of them for itself."""
 
-
-class Phase(Params):
-    items: Annotated[list[PhaseItem], Field(min_length=1, max_length=20)]
-    start_date: int | Literal["now"] | None = None
-    end_date: int | Literal["now"] | None = None
-    duration: Duration | None = None
-    add_invoice_items: list[asking.InvoiceItemGiven] = []
-    automatic_tax: asking.AutomaticTax | None = None
-    billing_cycle_anchor: Literal["automatic", "phase_start"] | None = None
+    automatic_tax: AutomaticTax | None = None
     collection_method: asking.CollectionMethod | None = None
-    currency: Currency | None = None
     default_payment_method: str | None = None
-    default_tax_rates: asking.Rates = None
     description: Text = None
+    application_fee_percent: NotHere = None
+    billing_thresholds: NotHere = None
+    invoice_settings: NotHere = None
+    on_behalf_of: NotHere = None
+    transfer_data: NotHere = None
+
+
+class Phase(Defaults):
+    items: Annotated[list[PhaseItem], Field(min_length=1, max_length=20)]
+    end_date: Second | Literal["now"] | None = None
+    duration: Rhythm | None = None
+    add_invoice_items: list[asking.InvoiceItemGiven] = []
+    billing_cycle_anchor: Literal["automatic", "phase_start"] | None = None
+    default_tax_rates: Rates = None
     metadata: Metadata = None
     proration_behavior: asking.ProrationBehavior = "create_prorations"
     trial: bool = False
-    trial_end: int | Literal["now"] | None = None
-    application_fee_percent: asking.NotHere = None
-    billing_thresholds: asking.NotHere = None
-    discounts: asking.NotHere = None
-    invoice_settings: asking.NotHere = None
-    on_behalf_of: asking.NotHere = None
-    transfer_data: asking.NotHere = None
+    trial_end: Second | Literal["now"] | None = None
+    discounts: NotHere = None
 
 
-class DefaultSettings(Params):
-    automatic_tax: asking.AutomaticTax | None = None
+class NewPhase(Phase):
+    currency: Currency | None = None
+
+
+class ChangedPhase(Phase):
+    start_date: Second | Literal["now"] | None = None
+
+
+class DefaultSettings(Defaults):
     billing_cycle_anchor: Literal["automatic", "phase_start"] = "automatic"
-    collection_method: asking.CollectionMethod | None = None
-    default_payment_method: str | None = None
-    description: Text = None
-    application_fee_percent: asking.NotHere = None
-    billing_thresholds: asking.NotHere = None
-    invoice_settings: asking.NotHere = None
-    on_behalf_of: asking.NotHere = None
-    transfer_data: asking.NotHere = None
 
 
 EndBehavior = Literal["release", "cancel"]
@@ -78,15 +90,15 @@ class Create(Params):
     end_behavior: EndBehavior = "release"
     from_subscription: str | None = None
     metadata: Metadata = None
-    phases: list[Phase] = []
-    start_date: int | Literal["now"] = "now"
+    phases: Annotated[list[NewPhase], Field(max_length=10)] = []
+    start_date: Second | Literal["now"] = "now"
 
 
 class Update(Params):
     default_settings: DefaultSettings | None = None
     end_behavior: EndBehavior | None = None
     metadata: Metadata = None
-    phases: list[Phase] | None = None
+    phases: Annotated[list[ChangedPhase], Field(max_length=10)] | None = None
     proration_behavior: asking.ProrationBehavior = "create_prorations"
 
 
@@ -111,7 +123,7 @@ class Listed(ListParams):
 # The shape.
 
 
-def bodies_of(step: Step, given: list[Phase], start: int) -> list[Body]:
+def bodies_of(step: Step, given: Sequence[Phase], start: int) -> list[Body]:
     """The phases one after the other, each beginning where the one before ends."""
     found: list[Body] = []
     for phase in given:
@@ -134,13 +146,20 @@ def _end(step: Step, phase: Phase, begins: int) -> int:
         )
         return end
     if phase.duration is not None:
-        return period_end(begins, begins, phase.duration.interval, phase.duration.interval_count)
+        asked = phase.duration
+        refuse_unless(
+            asked.interval_count <= LONGEST[asked.interval],
+            "A phase can last a hundred years at most.",
+            "phases[0][duration][interval_count]",
+        )
+        return period_end(begins, begins, asked.interval, asked.interval_count)
     recurring = bodies.price_of(step, phase.items[0].price)["recurring"]
     return period_end(begins, begins, recurring["interval"], recurring["interval_count"])
 
 
 def _body(step: Step, phase: Phase, start: int, end: int) -> Body:
-    prices = [bodies.price_of(step, each.price, phase.currency) for each in phase.items]
+    currency = phase.currency if isinstance(phase, NewPhase) else None
+    prices = [bodies.price_of(step, each.price, currency) for each in phase.items]
     trial_end = end if phase.trial else None
     return {
         "add_invoice_items": [],
@@ -149,7 +168,7 @@ def _body(step: Step, phase: Phase, start: int, end: int) -> Body:
         "billing_cycle_anchor": phase.billing_cycle_anchor,
         "billing_thresholds": None,
         "collection_method": phase.collection_method,
-        "currency": phase.currency or prices[0]["currency"],
+        "currency": currency or prices[0]["currency"],
         "default_payment_method": phase.default_payment_method,
         "default_tax_rates": bodies.rates(step, phase.default_tax_rates),
         "description": phase.description,
@@ -163,7 +182,7 @@ def _body(step: Step, phase: Phase, start: int, end: int) -> Body:
         "start_date": start,
         "transfer_data": None,
         "trial_end": step.now if phase.trial_end == "now" else phase.trial_end or trial_end,
-        "_asked": phase.model_dump(exclude_unset=True),
+        "_asked": phase.model_dump(exclude_unset=True, include=set(Phase.model_fields)),
     }
 
 
@@ -181,11 +200,11 @@ def _item(step: Step, given: PhaseItem, price: Body) -> Body:
     }
 
 
-def of_subscription(sub: Body) -> Phase:
+def of_subscription(sub: Body) -> NewPhase:
     """The running period of a subscription, as the phase that a schedule made from it begins with."""
-    start, end = bodies.period_of(sub)
+    _, end = bodies.period_of(sub)
     items = [_item_of(item) for item in bodies.items_of(sub)]
-    return Phase(items=items, start_date=start, end_date=end, currency=sub["currency"])
+    return NewPhase(items=items, end_date=end, currency=sub["currency"])
 
 
 def _item_of(item: Body) -> PhaseItem:

@@ -10,19 +10,22 @@ from typing import Literal
 
 from millrace_lab.account import Step, refuse_unless
 from millrace_lab.catalog import discounts
+from millrace_lab.catalog.amounts import SignedDecimalAmount
+from millrace_lab.catalog.asking import AutomaticTax, DiscountGiven, Discounts, Rates
 from millrace_lab.errors import Body, StripeError
 from millrace_lab.invoices import asking as billed
 from millrace_lab.invoices import drafting, items, previews
 from millrace_lab.operations import Operation
-from millrace_lab.params import Currency, NotHere, Params
+from millrace_lab.params import Currency, NotHere, Params, Second
 from millrace_lab.subscriptions import asking, bodies, changing, renewing, starting
 from millrace_lab.subscriptions.lifecycle import ENDED
 
 
-class InvoiceItem(billed.ItemAsked):
+class InvoiceItem(billed.LineTerms):
     currency: Currency | None = None
     price: str | None = None
     unit_amount: int | None = None
+    unit_amount_decimal: SignedDecimalAmount | None = None
     invoiceitem: NotHere = None
     tax_behavior: NotHere = None
     tax_code: NotHere = None
@@ -32,14 +35,14 @@ class Details(Params):
     """What would change of the subscription, or what a new one would be."""
 
     billing_cycle_anchor: asking.AnchorGiven = None
-    cancel_at: int | Literal[""] | None = None
+    cancel_at: Second | Literal[""] | None = None
     cancel_at_period_end: bool | None = None
-    default_tax_rates: asking.Rates = None
+    default_tax_rates: Rates = None
     items: list[asking.ItemChange] = []
     metadata: dict[str, str] | None = None
     proration_behavior: asking.ProrationBehavior = "create_prorations"
-    proration_date: int | None = None
-    trial_end: int | Literal["now"] | None = None
+    proration_date: Second | None = None
+    trial_end: Second | Literal["now"] | None = None
     billing_mode: NotHere = None
     billing_schedules: NotHere = None
     cancel_now: NotHere = None
@@ -48,10 +51,10 @@ class Details(Params):
 
 
 class Preview(Params):
-    automatic_tax: billed.AutomaticTax | None = None
+    automatic_tax: AutomaticTax | None = None
     currency: Currency | None = None
     customer: str | None = None
-    discounts: billed.Discounts = None
+    discounts: Discounts = None
     invoice_items: list[InvoiceItem] = []
     subscription: str | None = None
     subscription_details: Details | None = None
@@ -92,14 +95,20 @@ def tell_upcoming(step: Step, sub: Body) -> None:
 
 def _add_items(aside: Step, params: Preview, buyer: Body, sub: Body | None) -> None:
     for asked in params.invoice_items:
-        named = billed.Pricing(price=asked.price) if asked.price else asked.pricing
-        unit = asked.unit_amount_decimal or (None if asked.unit_amount is None else str(asked.unit_amount))
-        whole = asked.model_copy(update={"pricing": named, "unit_amount_decimal": unit})
+        whole = _item(asked)
         price = billed.price_of(aside, whole)
         currency = billed.currency_of(
             aside, buyer, asked.currency or params.currency or (sub or {}).get("currency"), price
         )
         items.add(aside, buyer["id"], billed.line(aside, whole, currency, price), sub)
+
+
+def _item(asked: InvoiceItem) -> billed.ItemAsked:
+    """As an invoice item is asked for, which names its price in another place."""
+    unit = asked.unit_amount_decimal or (None if asked.unit_amount is None else str(asked.unit_amount))
+    terms = {name: getattr(asked, name) for name in billed.LineTerms.model_fields}
+    pricing = billed.Pricing(price=asked.price) if asked.price else None
+    return billed.ItemAsked.model_construct(**terms, pricing=pricing, unit_amount_decimal=unit)
 
 
 def _of_subscription(aside: Step, sub: Body, params: Preview) -> Body:
@@ -139,7 +148,7 @@ def _of_new(aside: Step, buyer: Body, params: Preview) -> Body:
         customer=buyer["id"],
         items=[asking.ItemGiven(price=each.price, quantity=each.quantity) for each in given.items],
         currency=params.currency,
-        discounts=[asking.DiscountGiven(**each) for each in billed.given(params.discounts)],
+        discounts=[DiscountGiven(**each) for each in billed.given(params.discounts)],
         trial_end=given.trial_end,
         payment_behavior="default_incomplete",
     )

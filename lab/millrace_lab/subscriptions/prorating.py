@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from millrace_lab.account import Step
 from millrace_lab.catalog import discounts
+from millrace_lab.catalog.currencies import grain
 from millrace_lab.errors import Body
 from millrace_lab.invoices.lines import Line
 from millrace_lab.periods import moment
@@ -19,9 +20,9 @@ from millrace_lab.subscriptions.bodies import is_metered
 from millrace_lab.subscriptions.lifecycle import flexible
 
 
-def prorated(amount: int, at: int, start: int, end: int) -> int:
-    """The share of `amount` that belongs to the time from `at` to the end of its period."""
-    return round_half_away(Fraction(amount * (end - at), end - start))
+def prorated(amount: int, at: int, start: int, end: int, to: int = 1) -> int:
+    """The share of `amount` that belongs to the time from `at` to the end of its period, in multiples of `to`."""
+    return round_half_away(Fraction(amount * (end - at), end - start), to)
 
 
 def debit(step: Step, sub: Body, item: Body, at: int, whole: tuple[int, int] | None = None) -> list[Line]:
@@ -32,7 +33,7 @@ def debit(step: Step, sub: Body, item: Body, at: int, whole: tuple[int, int] | N
     if is_metered(item["price"]):
         return []
     start, end = whole or (item["current_period_start"], item["current_period_end"])
-    amount = prorated(full_price(sub, item), at, start, end)
+    amount = prorated(full_price(sub, item), at, start, end, grain(sub["currency"]))
     return [_line(step, sub, item, "Remaining", amount, at, inside(step, sub, item, amount))]
 
 
@@ -43,14 +44,15 @@ def credit(step: Step, sub: Body, item: Body, at: int) -> list[Line]:
     billed = sub["_billed"].get(item["id"])
     if flexible(sub):
         return _credit_of_debit(step, sub, item, billed, at) if billed else []
-    amount = prorated(full_price(sub, item), at, item["current_period_start"], item["current_period_end"])
+    start, end = item["current_period_start"], item["current_period_end"]
+    amount = prorated(full_price(sub, item), at, start, end, grain(sub["currency"]))
     off = inside(step, sub, item, amount)
     return [_line(step, sub, item, "Unused", -amount, at, tuple((id_, -each) for id_, each in off), billed)]
 
 
 def _credit_of_debit(step: Step, sub: Body, item: Body, billed: Body, at: int) -> list[Line]:
     start, end = billed["period"]
-    amount = prorated(billed["amount"], max(at, start), start, end)
+    amount = prorated(billed["amount"], max(at, start), start, end, grain(sub["currency"]))
     return [_line(step, sub, item, "Unused", -amount, at, (), billed)] if amount else []
 
 

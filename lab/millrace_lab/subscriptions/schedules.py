@@ -13,7 +13,7 @@ from millrace_lab import lists
 from millrace_lab.account import DAY, Step, refuse_unless
 from millrace_lab.errors import Body, StripeError
 from millrace_lab.operations import Page
-from millrace_lab.params import NoParams, merged
+from millrace_lab.params import NoParams
 from millrace_lab.subscriptions import asking, bodies, canceling, changing, phases, starting
 from millrace_lab.subscriptions.lifecycle import ENDED, alive, change
 
@@ -262,11 +262,7 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 def update(step: Step, params: phases.Update, id_: str) -> Body:
     """Other phases from the running one on; what that changes now is changed now."""
     before = _open(step, id_, "updated")
-    fields: Body = {}
-    if params.end_behavior is not None:
-        fields["end_behavior"] = params.end_behavior
-    if "metadata" in params.given:
-        fields["metadata"] = merged(before["metadata"], params.metadata)
+    fields = params.changes_to(before, "end_behavior")
     if params.default_settings is not None:
         fields["default_settings"] = default_settings(params.default_settings)
     if params.phases is not None:
@@ -288,7 +284,7 @@ def _open(step: Step, id_: str, verb: str) -> Body:
     return schedule
 
 
-def _replanned(step: Step, schedule: Body, given: list[phases.Phase]) -> list[Body]:
+def _replanned(step: Step, schedule: Body, given: list[phases.ChangedPhase]) -> list[Body]:
     refuse_unless(bool(given), "Missing required param: phases.", "phases", "parameter_missing")
     first = given[0].start_date
     start = int(first) if isinstance(first, int) else step.now
@@ -341,12 +337,8 @@ def release(step: Step, params: phases.Release, id_: str) -> Body:
 
 def listing(step: Step, params: phases.Listed) -> Page:
     def wanted(schedule: Body) -> bool:
-        times = ("canceled_at", "completed_at", "created", "released_at")
-        asked = [(getattr(params, name), schedule[name]) for name in times]
-        return all(given is None or (at is not None and given.holds(at)) for given, at in asked) and (
-            not params.scheduled or schedule["status"] == "not_started"
-        )
+        return not params.scheduled or schedule["status"] == "not_started"
 
-    return lists.page(
-        step, "subscription_schedule", params, "/v1/subscription_schedules", wanted, params.customer
-    )
+    by = ("canceled_at", "completed_at", "created", "released_at")
+    url = "/v1/subscription_schedules"
+    return lists.page(step, "subscription_schedule", params, url, wanted, params.customer, by=by)

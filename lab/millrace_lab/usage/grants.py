@@ -13,7 +13,7 @@ from millrace_lab import lists
 from millrace_lab.account import Step, refuse_unless
 from millrace_lab.errors import Body
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import Currency, ListParams, Metadata, NoParams, Params, Unset, merged
+from millrace_lab.params import Currency, ListParams, Metadata, NoParams, Params, Second, Unset
 from millrace_lab.usage import credits
 from millrace_lab.usage.credits import GRANT, TRANSACTION
 
@@ -48,15 +48,15 @@ class CreateGrant(Params):
     applicability_config: Applicability
     customer: str
     category: Literal["paid", "promotional"] = "paid"
-    effective_at: int | None = None
-    expires_at: int | None = None
+    effective_at: Second | None = None
+    expires_at: Second | None = None
     metadata: Metadata = None
     name: Annotated[str, Field(max_length=100)] | None = None
     priority: Annotated[int, Field(ge=0, le=100)] = 50
 
 
 class UpdateGrant(Params):
-    expires_at: Annotated[int | None, Unset] = None
+    expires_at: Annotated[Second | None, Unset] = None
     metadata: Metadata = None
 
 
@@ -147,9 +147,7 @@ def retrieve(step: Step, _: NoParams, id_: str) -> Body:
 
 def update(step: Step, params: UpdateGrant, id_: str) -> Body:
     before = _open_grant(step, id_)
-    changes = params.changes()
-    if "metadata" in changes:
-        changes["metadata"] = merged(before["metadata"], params.metadata)
+    changes = params.changes_to(before)
     if "expires_at" in changes:
         future = params.expires_at is None or params.expires_at > step.now
         refuse_unless(future, "expires_at must be in the future.", "expires_at")
@@ -249,12 +247,9 @@ def _balance(currency: str, value: int) -> Body:
 
 
 def transactions(step: Step, params: ListTransactions) -> Page:
-    def wanted(transaction: Body) -> bool:
-        return params.credit_grant is None or transaction["credit_grant"] == params.credit_grant
-
     step.get("customer", params.customer, "customer")
     url = "/v1/billing/credit_balance_transactions"
-    return lists.page(step, TRANSACTION, params, url, wanted, parent=params.customer)
+    return lists.page(step, TRANSACTION, params, url, parent=params.customer, by=("credit_grant",))
 
 
 def transaction(step: Step, _: NoParams, id_: str) -> Body:

@@ -13,7 +13,7 @@ from pydantic import Field
 from millrace_lab.account import MINUTE, Step
 from millrace_lab.errors import Body, StripeError, invalid
 from millrace_lab.operations import Operation
-from millrace_lab.params import NoParams, Params
+from millrace_lab.params import NoParams, Params, Second
 from millrace_lab.periods import iso
 from millrace_lab.usage import recording
 from millrace_lab.usage.meters import EventName
@@ -28,7 +28,7 @@ class CreateMeterEvent(Params):
     event_name: EventName
     payload: dict[str, str]
     identifier: Identifier | None = None
-    timestamp: int | None = None
+    timestamp: Second | None = None
 
 
 class CreateMeterEventV2(Params):

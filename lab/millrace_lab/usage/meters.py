@@ -121,10 +121,7 @@ def _switched(step: Step, id_: str, status: str, at: int | None, told: str) -> B
 
 
 def listing(step: Step, params: ListMeters) -> Page:
-    def wanted(meter: Body) -> bool:
-        return params.status is None or meter["status"] == params.status
-
-    return lists.page(step, "billing.meter", params, "/v1/billing/meters", wanted)
+    return lists.page(step, "billing.meter", params, "/v1/billing/meters", by=("status",))
 
 
 # What was used.

@@ -12,7 +12,7 @@ from millrace_lab import ids, lists
 from millrace_lab.account import DAY, HOUR, MINUTE, Step, refuse_unless
 from millrace_lab.errors import Body
 from millrace_lab.operations import Operation, Page
-from millrace_lab.params import ListParams
+from millrace_lab.params import ListParams, Second
 from millrace_lab.usage import meters
 
 ALIGNED_TO = {None: (MINUTE, "minute"), "hour": (HOUR, "hour"), "day": (DAY, "UTC day")}
@@ -20,8 +20,8 @@ ALIGNED_TO = {None: (MINUTE, "minute"), "hour": (HOUR, "hour"), "day": (DAY, "UT
 
 class ListSummaries(ListParams):
     customer: str
-    start_time: int
-    end_time: int
+    start_time: Second
+    end_time: Second
     value_grouping_window: Literal["day", "hour"] | None = None
 
 

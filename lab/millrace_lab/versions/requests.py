@@ -56,7 +56,7 @@ def _promoted_coupon(params: Body) -> Body:
 
 def _ui_mode(params: Body) -> Body:
     mode = params.get("ui_mode")
-    return {**params, "ui_mode": UI_MODES.get(mode, mode)} if mode else params
+    return {**params, "ui_mode": UI_MODES.get(mode, mode)} if isinstance(mode, str) else params
 
 
 def _anchor(params: Body) -> Body:

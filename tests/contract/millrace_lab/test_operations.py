@@ -147,10 +147,11 @@ def _parts_of(each: Operation) -> Iterator[Part]:
 
 def _parts(params: type[BaseModel], described: dict[str, Any], at: str) -> Iterator[Part]:
     """The parts at any depth of the parameters that we take: (name, whether Stripe has it, whether we do)."""
-    for name, field in params.model_fields.items():
+    known = {name: field for name, field in params.model_fields.items() if (field.alias or name) in described}
+    for name, field in known.items():
         for model in _models(field.annotation):
             here, ours = f"{at} {name}", _ours(model)
-            theirs = dict(_objects(described.get(field.alias or name, {})))
+            theirs = dict(_objects(described[field.alias or name]))
             for part in sorted(theirs.keys() | ours):
                 yield f"{here}[{part}]", part in theirs, part in ours
             if theirs:

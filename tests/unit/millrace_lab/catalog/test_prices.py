@@ -90,8 +90,9 @@ def test_tiers_of_one_amount_cost_what_a_flat_price_costs(
     bounds: list[int], unit: int, quantity: int
 ) -> None:
     tiers = [_tier(bound, unit) for bound in [*bounds, None]]
+    plain = {"billing_scheme": "tiered", "currency": "usd", "transform_quantity": None}
     for mode in ("graduated", "volume"):
-        price = {"billing_scheme": "tiered", "tiers_mode": mode, "_tiers": tiers, "transform_quantity": None}
+        price = plain | {"tiers_mode": mode, "_tiers": tiers}
         assert prices.total(price, quantity) == unit * quantity
         assert sum(charge.quantity for charge in prices.charges(price, quantity)) == quantity
 

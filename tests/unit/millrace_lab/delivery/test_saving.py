@@ -9,7 +9,7 @@ import pytest
 
 from millrace_lab import clockwork
 from millrace_lab.account import DAY, Account
-from millrace_lab.api import Api
+from millrace_lab.api import Api, Request
 from millrace_lab.delivery.mail import Answer, Mail
 from millrace_lab.delivery.schedule import Schedule
 from millrace_lab.edge.triggers import trigger
@@ -84,6 +84,21 @@ def test_nothing_that_an_account_holds_is_forgotten(tmp_path: Path) -> None:
     other, _ = load(tmp_path / "kept")
     own = {"listeners"}  # set up anew by whoever listens
     assert {k: v for k, v in vars(other).items() if k not in own and v != getattr(account, k)} == {}
+
+
+def test_connected_accounts_are_kept_and_go_on_with_their_platform(tmp_path: Path) -> None:
+    account, mail = lived()
+    id_ = Api(account).post("/v1/accounts", type="custom", country="DE")["id"]
+    ask = Request("POST", "/v1/products", {"name": "Theirs"}, key="sk_test_lab", account=id_)
+    assert Api(account).call(ask).status == 200
+    save(tmp_path / "kept", account, mail)
+    other, _ = load(tmp_path / "kept")
+    clockwork.advance(other, OPENS + DAY)
+    assert Api(other).call(ask).body["name"] == "Theirs"
+    was, now = account.connected[id_], other.connected[id_]
+    assert now.events[: len(was.events)] == was.events
+    assert [told.account for told in now.events] == [id_, id_]
+    assert (now.now, now.platform, now.listeners) == (OPENS + DAY, other, other.listeners)
 
 
 REFUSED = {

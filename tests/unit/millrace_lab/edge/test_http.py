@@ -62,6 +62,14 @@ def test_a_form_is_read_and_the_answer_has_stripes_headers() -> None:
     assert headers["stripe-version"] == "2026-10-28.endive"
 
 
+def test_the_header_stripe_account_asks_for_a_connected_account() -> None:
+    stripe = Double()
+    id_ = stripe.post("/v1/accounts", type="express", country="FR")["id"]
+    for own in (stripe.account.id, id_):
+        status, body, headers = send("GET", "/v1/account", headers={"stripe-account": own}, stripe=stripe)
+        assert (status, body["id"], headers.get("stripe-account", stripe.account.id)) == (200, own, own)
+
+
 def test_a_body_may_come_in_pieces() -> None:
     assert send("POST", "/v1/products", b"name=Team&description=long", FORM, chunks=7)[1]["name"] == "Team"
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from millrace_lab.api import Request
 from tests.support.double import Double
 
 TIERS = [{"up_to": "x"}]
@@ -43,6 +44,25 @@ WRONG: tuple[tuple[str, dict[str, Any], str, str], ...] = (
         {"url": "https://a.b", "enabled_events": ["cat.fed"]},
         "enabled_events[0]",
         "Inv",
+    ),
+    (
+        "POST /v1/coupons",
+        {"redeem_by": "-1", "percent_off": 5},
+        "redeem_by",
+        "Invalid redeem_by: must be an int",
+    ),
+    (
+        "POST /v1/test_helpers/test_clocks",
+        {"frozen_time": 1_782_864_000_000},  # milliseconds
+        "frozen_time",
+        "Invalid frozen_time: must be an integer Unix timestamp in seconds",
+    ),
+    ("POST /v1/tax_ids", {"type": "xx_vat", "value": "1"}, "type", "Invalid type: must be one of"),
+    (
+        "POST /v1/checkout/sessions",
+        {"mode": "setup", "locale": "xx"},
+        "locale",
+        "Invalid locale: must be one of",
     ),
     (
         "POST /v1/invoiceitems",
@@ -102,6 +122,27 @@ def test_a_part_that_the_double_has_not_is_named_in_full() -> None:
     error = Double().refusal("POST", "/v1/payment_methods", type="card", card=card)
     assert (error["status"], error["code"]) == (501, "not_in_the_double")
     assert "no parameter card[networks] of POST /v1/payment_methods" in error["message"]
+
+
+def test_ways_to_pay_that_the_double_has_not_are_not_here_wherever_they_are_named() -> None:
+    for route, params in (
+        ("/v1/payment_methods", {"type": "klarna"}),
+        ("/v1/payment_intents", {"amount": 5, "currency": "usd", "payment_method_types": ["klarna"]}),
+        ("/v1/invoices", {"customer": "c", "payment_settings": {"payment_method_types": ["klarna"]}}),
+    ):
+        assert Double().refusal("POST", route, **params)["status"] == 501
+
+
+def test_an_older_versions_odd_value_is_refused_as_any_other() -> None:
+    asked = {"mode": "setup", "currency": "usd", "ui_mode": ["embedded"]}
+    request = Request("POST", "/v1/checkout/sessions", asked, key="sk_test_lab", version="2025-03-31.basil")
+    assert Double().api.call(request).status == 501
+
+
+def test_empty_words_in_a_list_stay_words() -> None:
+    stripe = Double()
+    product = stripe.post("/v1/products", name="Team")["id"]
+    assert stripe.post(f"/v1/products/{product}", images=[""])["images"] == [""]
 
 
 def test_what_the_parameters_are_made_into_is_read_as_strictly() -> None:

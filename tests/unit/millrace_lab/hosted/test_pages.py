@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from millrace_lab.hosted import parts
+from millrace_lab.errors import StripeError
+from millrace_lab.hosted import pages, parts
 from tests.unit.millrace_lab.hosted.browser import Customer, Page
 
 EVIL = "<script>alert('x')</script>\"'&"
@@ -27,6 +28,26 @@ def pages_of(ada: Customer) -> dict[str, Page]:
         "portal": ada.look(ada.portal(sub["customer"], return_url="https://shop.example/"), "portal"),
         "invoice": ada.look(sub["latest_invoice"], "invoice"),
     }
+
+
+def test_an_invoice_is_printed_with_its_addressee_its_taxes_and_nothing_to_click() -> None:
+    ada = Customer()
+    rate = ada.stripe.post("/v1/tax_rates", display_name="VAT", percentage="19", inclusive=False)["id"]
+    place = {"line1": "Weg 1", "postal_code": "53111", "city": "Bonn", "country": "DE"}
+    buyer = ada.stripe.post("/v1/customers", name="Ada", email="ada@example.com", address=place)["id"]
+    draft = ada.stripe.post(
+        "/v1/invoices", customer=buyer, default_tax_rates=[rate], footer="Thank you", auto_advance=False
+    )["id"]
+    ada.stripe.post("/v1/invoiceitems", customer=buyer, invoice=draft, amount=1000, description="Seats")
+    step = ada.stripe.account.step()
+    with pytest.raises(StripeError, match="No such invoice"):
+        pages.printed(step, draft)
+    invoice = ada.stripe.post(f"/v1/invoices/{draft}/finalize")
+    page = Page(pages.printed(ada.stripe.account.step(), draft))
+    assert not [tag for tag in ("form", "button", "input", "script") if page.all(tag)]
+    for words in (f"Invoice {invoice['number']}", "Ada", "Weg 1", "53111 Bonn", "Seats", "1.90 USD", "11.90 USD",
+                  "Thank you"):  # fmt: skip
+        assert words in page.words
 
 
 def test_every_field_has_a_label_every_page_one_heading_and_no_script() -> None:

@@ -176,6 +176,27 @@ def test_a_change_is_confirmed_as_the_shop_proposed_it() -> None:
     assert ada.stripe.get(f"/v1/subscriptions/{sub['id']}")["items"]["data"][0]["quantity"] == 5
 
 
+def test_a_change_of_what_the_subscription_has_not_cannot_be_proposed() -> None:
+    ada = Customer()
+    sub = ada.subscribed()
+    here = configured(
+        ada, subscription_update={"products": [{"product": ada.product, "prices": [ada.monthly]}]}
+    )
+    own = sub["items"]["data"][0]["id"]
+    for item in ({"id": "si_other"}, {"id": own, "price": "price_none"}):
+        flow = {
+            "type": "subscription_update_confirm",
+            "subscription_update_confirm": {"subscription": sub["id"], "items": [item]},
+        }
+        asked = {"customer": sub["customer"], "configuration": here, "flow_data": flow}
+        error = ada.stripe.refusal("POST", "/v1/billing_portal/sessions", **asked)
+        assert error["param"].startswith("flow_data[subscription_update_confirm][items]")
+    flow["subscription_update_confirm"] = {"subscription": sub["id"], "items": [{"id": own}]}
+    session = ada.stripe.post("/v1/billing_portal/sessions", **asked)
+    assert session["flow"]["subscription_update_confirm"]["items"] == [{"id": own, "price": None}]
+    assert "2" in ada.look(session["id"], "portal").words  # the quantity stays
+
+
 def test_the_flow_to_pause_is_newer_than_stripes_description() -> None:
     ada = Customer()
     sub = ada.subscribed()

@@ -55,6 +55,21 @@ def test_the_month_of_its_date_is_the_last_in_which_a_card_is_good() -> None:
     assert pay(stripe, method["id"], customer=buyer)["status"] == "succeeded"
 
 
+@pytest.mark.parametrize(
+    ("date", "code"),
+    [
+        ({"exp_month": "13"}, "invalid_expiry_month"),
+        ({"exp_year": "2025"}, "invalid_expiry_year"),
+        ({"exp_year": "20300"}, "invalid_expiry_year"),
+    ],
+)
+def test_a_new_date_of_a_card_is_as_strict_as_its_first(date: dict[str, str], code: str) -> None:
+    stripe = Double()
+    method = stripe.post("/v1/payment_methods", type="card", card={"token": "tok_visa"})["id"]
+    stripe.post(f"/v1/payment_methods/{method}/attach", customer=customer(stripe))
+    assert stripe.refusal("POST", f"/v1/payment_methods/{method}", card=date)["code"] == code
+
+
 @pytest.mark.parametrize("id_", [*instruments.CARD_BY_ID, *instruments.ACCOUNT_BY_ID])
 def test_every_documented_test_id_makes_a_payment_method_of_its_own(id_: str) -> None:
     stripe = Double()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from millrace_lab.account import Step
+from millrace_lab.api import Reply, Request
 from millrace_lab.payments import charging, disputes
 from tests.support.double import OPENS, Body
 from tests.unit.millrace_lab.stories.telling import DAY, Teller, says
@@ -26,6 +27,12 @@ PHRASES: list[tuple[str, Callable[..., Body]]] = [
     (r"with tax (txr_\w+)", lambda rate: {"default_tax_rates": [rate]}),
     (r"given up as (\S+)", lambda how: {"metadata": {"lab_dunning": how}}),
 ]  # fmt: skip
+BANK = {
+    # what the customer's bank does when it is asked for money → in the double's words
+    "pays": "ok",
+    "asks": "authentication_required",
+    "refuses": "insufficient_funds",
+}
 
 
 class Stage(Teller):
@@ -75,12 +82,12 @@ class Stage(Teller):
 
     @says(r"(\w+) has a card(?: \((.+)\))?")
     def has_card(self, who: str, bank: str | None = None) -> None:
-        """A new card, from now on the default one. The bank answers one word an attempt, the last for ever."""
+        """A new card, from now on the default one. The bank does one thing an attempt, the last one for ever."""
         card = self.post(
             "/v1/payment_methods",
             type="card",
             card={"token": "tok_visa"},
-            metadata={"lab_bank": bank or "ok"},
+            metadata={"lab_bank": ",".join(BANK[word] for word in (bank or "pays").split(", "))},
         )["id"]
         self.post(f"/v1/payment_methods/{card}/attach", customer=self.person(who))
         self.post(f"/v1/customers/{self.person(who)}", invoice_settings={"default_payment_method": card})
@@ -98,7 +105,12 @@ class Stage(Teller):
         items = [{"id": sub["items"]["data"][0]["id"], **self._item(basket)}]
         self.post(f"/v1/subscriptions/{sub['id']}", items=items, **_phrases(more))
 
-    @says(r"(\w+) (?:leaves|cancels) (?:(\w+) )?(now|at the period's end)")
+    @says(r"(\w+) adds ([^,]+)((?:, [^,]+)*)")
+    def adds(self, who: str, basket: str, more: str) -> None:
+        path = f"/v1/subscriptions/{self.sub(who)['id']}"
+        self.post(path, items=[self._item(basket)], **_phrases(more))
+
+    @says(r"(\w+) cancels (?:(\w+) )?(now|at the period's end)")
     def cancels(self, who: str, plan: str | None, when: str) -> None:
         path = f"/v1/subscriptions/{self.sub(who, plan)['id']}"
         if when == "now":
@@ -182,9 +194,10 @@ class Stage(Teller):
             **sent,
             **_phrases(more),
         )["id"]
-        self.post(f"/v1/invoices/{invoice}/finalize", auto_advance=False)
         if how == "charge":
             self.post(f"/v1/invoices/{invoice}/pay")
+        else:
+            self.post(f"/v1/invoices/{invoice}/finalize", auto_advance=False)
 
     @says(r"we give (\w+) a credit of (\S+)")
     def gives_credit(self, who: str, amount: str) -> None:
@@ -198,7 +211,8 @@ class Stage(Teller):
 
     @says(r"(\w+) pays invoice (\d+)( out of band)?")
     def pays(self, who: str, number: str, outside: str | None = None) -> None:
-        given = {"paid_out_of_band": True} if outside else {}
+        """By hand: the customer is there to answer the bank's question."""
+        given = {"paid_out_of_band": True} if outside else {"off_session": False}
         self.post(f"/v1/invoices/{self.invoice(number)['id']}/pay", **given)
 
     # Money back.
@@ -207,17 +221,18 @@ class Stage(Teller):
     def refunds(self, amount: str, number: str) -> None:
         self.post("/v1/refunds", charge=self._charge(number), amount=self.minor(amount))
 
-    @says(r"we credit (\S+) of (\w+) on invoice (\d+), (refunded|to the balance)")
-    def credits(self, amount: str, what: str, number: str, how: str) -> None:
-        """A credit note over part of one line, before its tax; what comes out with tax goes back as said."""
+    @says(r"we credit (\S+) of (\w+) on invoice (\d+) and (refund|owe) (\S+)")
+    def credits(self, amount: str, what: str, number: str, how: str, back: str) -> None:
+        """A credit note over part of one line, before its tax; with its tax it is refunded or put on the balance."""
         invoice = self.invoice(number)
         line = next(each for each in invoice["lines"]["data"] if each["description"] == what)
-        lines = [
-            {"type": "invoice_line_item", "invoice_line_item": line["id"], "amount": self.minor(amount)}
-        ]
-        previewed = self.get("/v1/credit_notes/preview", invoice=invoice["id"], lines=lines)["total"]
-        back = {"refunded": "refund_amount", "to the balance": "credit_amount"}[how]
-        self.post("/v1/credit_notes", invoice=invoice["id"], lines=lines, **{back: previewed})
+        credited = {"invoice_line_item": line["id"], "amount": self.minor(amount)}
+        self.post(
+            "/v1/credit_notes",
+            invoice=invoice["id"],
+            lines=[{"type": "invoice_line_item", **credited}],
+            **{{"refund": "refund_amount", "owe": "credit_amount"}[how]: self.minor(back)},
+        )
 
     # The bank.
 
@@ -239,7 +254,7 @@ class Stage(Teller):
 
     def sub(self, who: str, plan: str | None = None) -> Body:
         """Somebody's subscription: to a plan, or the only one."""
-        found = [
+        found: list[Body] = [
             sub
             for sub in self.get("/v1/subscriptions", customer=self.person(who), status="all")["data"]
             if plan is None or sub["items"]["data"][0]["price"]["id"] == self.prices[plan]
@@ -248,7 +263,7 @@ class Stage(Teller):
         return found[0]
 
     def _item(self, text: str) -> Body:
-        """"5 Team", or "Team": of usage there is no number."""
+        """An item such as "5 Team"; of usage there is no number."""
         quantity, _, name = text.rpartition(" ")
         return {"price": self.prices[name], **({"quantity": int(quantity)} if quantity else {})}
 
@@ -269,6 +284,20 @@ class Stage(Teller):
         return done
 
 
+class Connected(Stage):
+    """A connected account of a platform: asked with the platform's key and the header Stripe-Account."""
+
+    def __init__(self, platform: Stage, country: str, *args: Any) -> None:
+        super().__init__(*args)
+        self.id = platform.post("/v1/accounts", type="express", country=country)["id"]
+        account = platform.account.reach(self.id)
+        assert account is not None
+        self.account, self.api = account, platform.api
+
+    def call(self, method: str, path: str, **params: Any) -> Reply:
+        return self.api.call(Request(method, path, params, key="sk_test_lab", account=self.id))
+
+
 def _phrases(text: str) -> Body:
     """The parameters that a list of phrases stands for."""
     params: Body = {}
@@ -280,5 +309,6 @@ def _phrases(text: str) -> Body:
 def _phrase(phrase: str) -> Body:
     for pattern, meaning in PHRASES:
         if said := re.fullmatch(pattern, phrase):
-            return meaning(*said.groups())
+            params: Body = meaning(*said.groups())
+            return params
     raise AssertionError(f"nobody understands {phrase!r}")

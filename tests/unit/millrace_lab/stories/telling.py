@@ -1,14 +1,15 @@
 """The language of the stories: a table of what happens and of everything that is then different.
 
     day    | what happens             | invoice | lines          | total | paid  | told
-    0      | ada subscribes to 5 Team | 1 paid  | 5 × Team 55.00 | 55.00 | 55.00 | subscription.created
+    0      | ada subscribes to 5 Team | 1 paid  | 5 x Team 55.00 | 55.00 | 55.00 | subscription.created
            |                          |         |                |       |       | invoice.paid
-    31 +1h |                          | 2 paid  | 5 × Team 55.00 | 55.00 | 55.00 | …
+    31 +1h |                          | 2 paid  | 5 x Team 55.00 | 55.00 | 55.00 | …
 
 A row without a day goes on with the row above it. `day` counts from the opening, 1 July 2026: first the time
 passes, then the sentence is done (see `stage.Stage`), then each column is read. A column shows only what is
 different since the row before: an empty cell says that nothing is, so a table is complete in its columns.
-What is told is complete for the types that the story hears; `subscription.…` is `customer.subscription.…`.
+`refused` shows the status of a refusal. What is told is complete for the types that the story hears;
+`subscription.…` is `customer.subscription.…`.
 
 Money is in major units of its currency. Lines that prorate begin with `unused` or `rest`.
 """
@@ -117,7 +118,7 @@ class Teller(Double):
             return self._told()
         if name == "refused":
             said, self.refused = self.refused, []
-            return [re.sub(r"^.*?: (\d+) .*'code': '(\w+)'.*$", r"\1 \2", each) for each in said]
+            return [each.split(": ")[1][:3] for each in said]
         if name in INVOICE:
             return self._of_invoices(name)
         now = VIEWS[name](self)
@@ -164,7 +165,7 @@ class Teller(Double):
     def _line(self, line: Body) -> str:
         price = line["pricing"] and self.get(f"/v1/prices/{line['pricing']['price_details']['price']}")
         name = self.get(f"/v1/products/{price['product']}")["name"] if price else line["description"]
-        counted = f"{line['quantity']} × {name}" if price else name
+        counted = f"{line['quantity']} x {name}" if price else name
         parent = line["parent"]["subscription_item_details"] or line["parent"]["invoice_item_details"]
         word = ("unused " if line["amount"] < 0 else "rest ") if parent["proration"] else ""
         return f"{word}{counted} {money(line['amount'], line['currency'])}"
@@ -172,7 +173,7 @@ class Teller(Double):
     # Money.
 
     def minor(self, text: str, currency: str | None = None) -> int:
-        """"12.50" in minor units."""
+        """An amount such as "12.50" in minor units."""
         places = decimals(currency or self.currency)
         whole, _, part = text.partition(".")
         assert len(part) == (places if part else 0), f"{text} is not an amount of {currency or self.currency}"
@@ -225,9 +226,7 @@ def _subscriptions(teller: Teller) -> dict[str, str]:
 def _status(sub: Body) -> str:
     paused = sub["pause_collection"]
     ending = sub["cancel_at"] and sub["status"] != "canceled"
-    return (
-        str(sub["status"]) + (f", {paused['behavior']}" if paused else "") + (", ending" if ending else "")
-    )
+    return str(sub["status"]) + (f", {paused['behavior']}" if paused else "") + (", ending" if ending else "")
 
 
 def _sold(teller: Teller, sub: Body) -> str:
@@ -283,5 +282,5 @@ VIEWS: dict[str, Callable[[Any], dict[str, str]]] = {
     "stripe": _stripe,
     "credits": _credits,
     "moved": _moved,
-    "credit note": _notes,
+    "note": _notes,
 }

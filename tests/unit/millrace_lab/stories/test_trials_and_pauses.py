@@ -11,7 +11,7 @@ def test_a_trial_without_a_card_that_is_canceled_at_its_end() -> None:
     company.sells("Team", "20.00")
     company.plays("""
     day | what happens          | subscription | invoice | lines         | total | told
-    0   | ada subscribes to 2   | trialing     | 1 paid  | 2 × Team 0.00 | 0.00  | subscription.created
+    0   | ada subscribes to 2   | trialing     | 1 paid  | 2 x Team 0.00 | 0.00  | subscription.created
         | Team, on trial for 14 |              |         |               |       | invoice.finalized
         | days, without a card  |              |         |               |       |
         | then cancel           |              |         |               |       |
@@ -27,7 +27,7 @@ def test_a_trial_without_a_card_that_is_paused_at_its_end() -> None:
     company.sells("Team", "20.00")
     company.plays("""
     day    | what happens          | subscription | invoice | lines          | total | told
-    0      | ada subscribes to 2   | trialing     | 1 paid  | 2 × Team 0.00  | 0.00  | subscription.created
+    0      | ada subscribes to 2   | trialing     | 1 paid  | 2 x Team 0.00  | 0.00  | subscription.created
            | Team, on trial for 14 |              |         |                |       | invoice.paid
            | days, without a card  |              |         |                |       |
            | then pause            |              |         |                |       |
@@ -35,11 +35,11 @@ def test_a_trial_without_a_card_that_is_paused_at_its_end() -> None:
            |                       |              |         |                |       | subscription.updated
            |                       |              |         |                |       | subscription.paused
     18     | ada has a card        |              |         |                |       |
-    19     | ada resumes           | active       | 2 paid  | 2 × Team 40.00 | 40.00 | subscription.updated
+    19     | ada resumes           | active       | 2 paid  | 2 x Team 40.00 | 40.00 | subscription.updated
            |                       |              |         |                |       | subscription.resumed
            |                       |              |         |                |       | invoice.paid
     45     |                       |              |         |                |       |
-    50 +1h |                       |              | 3 paid  | 2 × Team 40.00 | 40.00 | subscription.updated
+    50 +1h |                       |              | 3 paid  | 2 x Team 40.00 | 40.00 | subscription.updated
            |                       |              |         |                |       | invoice.paid
     """)
 
@@ -50,11 +50,11 @@ def test_a_trial_without_a_card_that_is_invoiced_at_its_end() -> None:
     company.sells("Team", "20.00")
     company.plays("""
     day    | what happens          | subscription | invoice | lines          | total | told
-    0      | ada subscribes to 2   | trialing     | 1 paid  | 2 × Team 0.00  | 0.00  | subscription.created
+    0      | ada subscribes to 2   | trialing     | 1 paid  | 2 x Team 0.00  | 0.00  | subscription.created
            | Team, on trial for 14 |              |         |                |       | invoice.paid
            | days, without a card  |              |         |                |       |
            | then create_invoice   |              |         |                |       |
-    14     |                       | active       | 2 draft | 2 × Team 40.00 | 40.00 | subscription.trial_will_end
+    14     |                       | active       | 2 draft | 2 x Team 40.00 | 40.00 | subscription.trial_will_end
            |                       |              |         |                |       | subscription.updated
     14 +1h |                       | past_due     | 2 open  |                | 40.00 | invoice.payment_failed
            |                       |              |         |                |       | subscription.updated
@@ -74,16 +74,16 @@ def test_collection_is_paused_and_the_subscription_goes_on() -> None:
     company.plays("""
     day    | what happens             | subscription | invoice | lines          | total | told
     0      | ada has a card           |              |         |                |       |
-    0      | ada subscribes to 1 Team | active       | 1 paid  | 1 × Team 31.00 | 31.00 | subscription.created
+    0      | ada subscribes to 1 Team | active       | 1 paid  | 1 x Team 31.00 | 31.00 | subscription.created
            |                          |              |         |                |       | invoice.paid
            |                          |              |         |                |       | subscription.updated
     10     | we pause ada's           | active, void |         |                |       | subscription.updated
            | collection, void         |              |         |                |       |
-    31     |                          |              | 2 draft | 1 × Team 31.00 | 31.00 | subscription.updated
+    31     |                          |              | 2 draft | 1 x Team 31.00 | 31.00 | subscription.updated
     31 +1h |                          |              | 2 void  |                | 31.00 | invoice.voided
     40     | we collect from ada      | active       |         |                |       | subscription.updated
            | again                    |              |         |                |       |
-    62 +1h |                          |              | 3 paid  | 1 × Team 31.00 | 31.00 | subscription.updated
+    62 +1h |                          |              | 3 paid  | 1 x Team 31.00 | 31.00 | subscription.updated
            |                          |              |         |                |       | invoice.paid
     """)
 
@@ -98,16 +98,16 @@ def test_the_subscription_is_paused_and_its_time_given_back() -> None:
     company.plays("""
     day    | what happens             | subscription | invoice | lines                  | total | told
     0      | ada has a card           |              |         |                        |       |
-    0      | ada subscribes to 1 Team | active       | 1 paid  | 1 × Team 31.00         | 31.00 | subscription.created
+    0      | ada subscribes to 1 Team | active       | 1 paid  | 1 x Team 31.00         | 31.00 | subscription.created
            |                          |              |         |                        |       | invoice.paid
            |                          |              |         |                        |       | subscription.updated
     10     | ada pauses               | paused       |         |                        |       | invoiceitem.created
            |                          |              |         |                        |       | subscription.updated
            |                          |              |         |                        |       | subscription.paused
     35     |                          |              |         |                        |       |
-    40     | ada resumes              | active       | 2 paid  | unused 1 × Team -21.00 | 10.00 | subscription.updated
-           |                          |              |         | 1 × Team 31.00         |       | subscription.resumed
+    40     | ada resumes              | active       | 2 paid  | unused 1 x Team -21.00 | 10.00 | subscription.updated
+           |                          |              |         | 1 x Team 31.00         |       | subscription.resumed
            |                          |              |         |                        |       | invoice.paid
-    71 +1h |                          |              | 3 paid  | 1 × Team 31.00         | 31.00 | subscription.updated
+    71 +1h |                          |              | 3 paid  | 1 x Team 31.00         | 31.00 | subscription.updated
            |                          |              |         |                        |       | invoice.paid
     """)

@@ -21,6 +21,14 @@ def now(shop: Shop, schedule: Body) -> Body:
     return shop.get(f"/v1/subscription_schedules/{schedule['id']}")
 
 
+def test_a_phase_lasts_a_hundred_years_at_most() -> None:
+    shop = Shop()
+    long = phase(shop.small, duration={"interval": "month", "interval_count": 1201})
+    asked = {"customer": shop.customer(), "start_date": "now", "phases": [long]}
+    error = shop.refusal("POST", "/v1/subscription_schedules", **asked)
+    assert error["param"] == "phases[0][duration][interval_count]"
+
+
 def test_phases_follow_each_other_at_period_ends_without_proration_and_then_it_is_released() -> None:
     shop = Shop()
     began = shop.now

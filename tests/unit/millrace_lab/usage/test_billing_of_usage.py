@@ -45,6 +45,22 @@ def test_usage_is_billed_after_its_month_and_what_comes_while_the_invoice_is_a_d
     assert shop.latest()["total"] == 1000
 
 
+def test_usage_that_comes_to_a_draft_of_nothing_cannot_be_paid_without_a_payment_method() -> None:
+    shop = Metered()
+    shop.stripe.wait("31d")
+    draft = shop.latest()
+    assert (draft["status"], draft["total"]) == ("draft", 0)
+    shop.call(50, timestamp=draft["period_end"] - 60)
+    shop.stripe.post(f"/v1/payment_methods/{draft_card(shop)}/detach")
+    error = shop.stripe.refusal("POST", f"/v1/invoices/{draft['id']}/pay")
+    assert (error["status"], error["code"]) == (400, "resource_missing")
+    assert (shop.latest()["status"], shop.latest()["total"]) == ("open", 50)
+
+
+def draft_card(shop: Metered) -> str:
+    return str(shop.stripe.get("/v1/payment_methods", customer=shop.customer)["data"][0]["id"])
+
+
 def test_credits_are_drawn_when_the_invoice_is_final_and_given_back_when_it_is_voided() -> None:
     shop = Metered()
     shop.grant(500)
