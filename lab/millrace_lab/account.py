@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from millrace_lab import ids
+from millrace_lab import API_VERSION, ids
 from millrace_lab.errors import Body, invalid, missing
 from millrace_lab.rendering import changed_from
 
@@ -28,7 +28,7 @@ SETTINGS: Body = {
     # what a person sets in the dashboard; a subscription's metadata may say otherwise (`lab_dunning`)
     "name": "Millrace Lab",
     "country": "US",
-    "api_version": "2026-10-28.endive",  # events are rendered in it when they are listed
+    "api_version": API_VERSION,  # events are rendered in it when they are listed
     "draft_seconds": HOUR,  # how long a renewal's invoice stays a draft
     "upcoming_days": 0,  # how long before a renewal `invoice.upcoming` is told; 0 for never
     "dunning": {"retry_after": [3 * DAY, 5 * DAY, 7 * DAY], "subscription": "canceled", "invoice": "open"},

@@ -9,12 +9,11 @@ from __future__ import annotations
 import functools
 import re
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-Empty = Literal[""]
 WHOLE = re.compile(r"-?\d{1,15}")  # what every JSON reader keeps exactly
 WORDS = ("true", "false", "")
 

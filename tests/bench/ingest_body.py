@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from ingest.domain.signature import sign
-from lab.stripe import stories
+from lab.northwind import stories
 
 ACCOUNT = "acct_1MillraceBench"
 SECRET = b"whsec_bench"

@@ -29,7 +29,7 @@ import ledger.store
 from ingest.domain.routing import topic_of
 from lab.demo.site import COMPANY
 from lab.stack import Stack
-from lab.stripe import quarter
+from lab.northwind import quarter
 from millrace import postgres
 from millrace.clock import FrozenClock
 from millrace.consumer import Batches, Fold, Record, read, run

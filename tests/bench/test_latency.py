@@ -22,7 +22,7 @@ from lab.demo.processes import Owner, processes
 from lab.demo.site import ACCOUNT, Endpoint, Site, prepare
 from lab.stack import manage
 from lab.stack.jars import CHECKOUT
-from lab.stripe import stories
+from lab.northwind import stories
 from operations.send import Sender, sender
 
 RATE = int(os.environ.get("BENCH_RATE", "200"))

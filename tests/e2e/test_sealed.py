@@ -24,7 +24,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from ingest import commands as ingest
 from lab.demo.processes import Owner, processes
 from lab.demo.site import ACCOUNT, SERVICES, Endpoint, Site
-from lab.stripe import quarter, truth
+from lab.northwind import quarter, truth
 from ledger import commands as ledger
 from millrace import postgres
 from millrace.errors import Poison
@@ -48,7 +48,7 @@ def company() -> quarter.Quarter:
 @pytest.fixture(scope="module")
 def personal(company: quarter.Quarter) -> Values:
     """Every personal value of every customer, as the company's own account knows them."""
-    return truth.personal(company.world)
+    return truth.personal(company.account)
 
 
 async def copied(site: Site, folder: Path) -> Path:
@@ -137,7 +137,12 @@ async def _erase(played: Played, company: quarter.Quarter, folder: Path) -> Eras
     """With everything running: an event that is parked, an export, the erasure, and what comes later."""
     site = played.result.site
     told = [event for _, event in company.events]
-    finalized = [event for event in told if event["type"] == "invoice.finalized"]
+    month = f"{company.starts + timedelta(days=40):%Y-%m}"  # in which both customers have something to tell
+    finalized = [
+        event
+        for at, event in company.events
+        if event["type"] == "invoice.finalized" and f"{at:%Y-%m}" == month
+    ]
     customer, other, *_ = dict.fromkeys(event["data"]["object"]["customer"] for event in finalized)
     parked = poisoned(next(event for event in finalized if event["data"]["object"]["customer"] == customer))
     later = [again(event) for event in told if is_about(event, customer) and event["type"] in LATER]
@@ -157,7 +162,6 @@ async def _erase(played: Played, company: quarter.Quarter, folder: Path) -> Eras
             assert post.sent.refused == []
 
         await deliver(parked)
-        month = f"{company.starts + timedelta(days=40):%Y-%m}"
         await asyncio.to_thread(played.json, "events", "export", "--month", month, "--to", folder / "export")
         await opened(site, folder / "export", folder / "before")
         books = await ledger.digest(connection)
@@ -175,7 +179,7 @@ LATER = {"customer.created", "customer.subscription.created", "payment_method.at
 
 
 def is_about(event: dict[str, Any], customer: str) -> bool:
-    return customer in (event["data"]["object"]["id"], event["data"]["object"].get("customer"))
+    return customer in (event["data"]["object"].get("id"), event["data"]["object"].get("customer"))
 
 
 def again(event: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dunning.domain import Attempt, Case, Decline, End, Facts, Kind
 from dunning.domain.case import Standing, standing
-from lab.stripe import stories
+from lab.northwind import stories
 from millrace.events import Event
 from millrace.events.ours import DunningChanged
 from tests.support.events import event_of

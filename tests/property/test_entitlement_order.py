@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entitlement.domain.newer import Standing
-from lab.stripe import quarter
-from lab.stripe.truth import SubscriptionTruth
+from lab.northwind import quarter
+from lab.northwind.truth import SubscriptionTruth
 from millrace.consumer.judge import run
 from tests.support.events import records_of
 from tests.unit.entitlement.telling import CATALOG, FOLD, Body, Told, end_of, stands

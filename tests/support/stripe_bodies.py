@@ -9,11 +9,14 @@ from typing import Any, Literal, get_args, get_origin
 import stripe
 
 KINDS: dict[str, type] = {
+    "balance": stripe.Balance,
     "balance_transaction": stripe.BalanceTransaction,
     "charge": stripe.Charge,
+    "coupon": stripe.Coupon,
     "credit_note": stripe.CreditNote,
     "credit_note_line_item": stripe.CreditNoteLineItem,
     "customer": stripe.Customer,
+    "discount": stripe.Discount,
     "event": stripe.Event,
     "invoice": stripe.Invoice,
     "invoice_payment": stripe.InvoicePayment,

@@ -34,9 +34,11 @@ NEWER: frozenset[tuple[str, str]] = frozenset(
 )
 # (where, value) of an enumeration that is newer than the description. Source: the same.
 NEWER_VALUES: frozenset[tuple[str, str]] = frozenset({(".flow.type", "subscription_pause")})
-# (object, field) that recorded bodies carry although nothing describes it. Source: facts/stripe.md §7.
+# (object, field) that bodies carry although this does not describe it. Source: recorded ones (facts/stripe.md
+# §7), and stripe-python 16.1.0, which requires the type of a product.
 UNDESCRIBED: frozenset[tuple[str, str]] = frozenset(
     {("subscription", "plan"), ("subscription", "quantity"), ("subscription_item", "plan")}
+    | {("product", "type")}
 )
 
 

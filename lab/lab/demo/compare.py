@@ -1,4 +1,4 @@
-"""What came out, held against what the company's engine knows to be true, and folded into one digest."""
+"""What came out, held against what the company's account knows to be true, and folded into one digest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from dunning import commands as dunning
 from entitlement import commands as entitlement
 from ingest import commands as ingest
-from lab.stripe.truth import DunningTruth, Truth
+from lab.northwind.truth import DunningTruth, Truth
 from ledger import commands as ledger
 from millrace.postgres import Connection
 from millrace.sealing import Keys
@@ -26,7 +26,7 @@ STAGES = {  # how an invoice that once failed ended → the stages its case may 
 
 
 async def compare(connection: Connection, truth: Truth) -> list[Check]:
-    """Subscriptions, receivables, Stripe's balance and dunning against the engine's own figures."""
+    """Subscriptions, receivables, Stripe's balance and dunning against the account's own figures."""
     subscriptions = await entitlement.subscriptions(connection)
     receivable = {k: tuple(v) for k, v in (await ledger.receivable(connection)).items() if v[1]}
     balance = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -15,9 +15,8 @@ import asyncpg
 from lab.demo.compare import compare, digest
 from lab.demo.processes import Owner, Processes, processes
 from lab.demo.site import SERVICES, Endpoint, Site, prepare, remember
-from lab.demo.story import Story
+from lab.demo.story import Posting, Story
 from lab.stack import manage
-from lab.stripe.delivery import Delivery
 from millrace import postgres
 from millrace.sealing import Keys, provider
 from operations import flow, verify
@@ -45,6 +44,15 @@ class Result:
         return all(check.ok for check in self.checks)
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A demo that has proved its end, every process of it still alive."""
+
+    result: Result
+    services: Processes
+    connection: postgres.Connection
+
+
 async def run(
     story: Story,
     folder: Path,
@@ -54,51 +62,76 @@ async def run(
     advance: Advance,
     env_file: Path = ENV_FILE,
 ) -> Result:
+    """As `playing`, and that is all. Leaves: PostgreSQL and Kafka running when all went well."""
+    async with playing(
+        story, folder, chaos=chaos, say=say, advance=advance, env_file=env_file, keep=True
+    ) as running:
+        return running.result
+
+
+@asynccontextmanager
+async def playing(
+    story: Story,
+    folder: Path,
+    *,
+    chaos: int | None,
+    say: Callable[[str], None],
+    advance: Advance,
+    env_file: Path = ENV_FILE,
+    keep: bool,
+) -> AsyncIterator[Running]:
     """Play a story through a fresh stack. `chaos` seeds when each process is killed; None kills nobody.
 
     Writes: everything below `folder`, which is wiped first; `env_file` for the `millrace` command.
-    Leaves: PostgreSQL and Kafka running when all went well, nothing at all otherwise.
+    Leaves: PostgreSQL and Kafka running when all went well and they are to be kept, nothing at all otherwise.
     """
     manage.down(folder, wipe=True)
     shutil.rmtree(folder / "processes", ignore_errors=True)
     with Owner(folder) as owner:
         try:
-            result = await _play(story, folder, chaos, say, advance, env_file)
+            stack = manage.up(folder, say=say)
+            site = await prepare(folder, stack, story.endpoints, story.starts)
+            remember(site, story.endpoints[0], env_file)
+            async with processes(site) as services, _connected(site) as connection:
+                yield await _play(story, services, connection, chaos, advance)
         except BaseException:
             manage.down(folder)
             raise
-        owner.keep()
-    return result
+        if keep:
+            owner.keep()
+        else:
+            manage.down(folder)
 
 
 async def _play(
     story: Story,
-    folder: Path,
+    services: Processes,
+    connection: postgres.Connection,
     chaos: int | None,
-    say: Callable[[str], None],
     advance: Advance,
-    env_file: Path,
-) -> Result:
-    stack = manage.up(folder, say=say)
-    endpoints = sorted(set(story.endpoints.values()), key=lambda e: e.name)
-    site = await prepare(folder, stack, endpoints, story.starts)
-    remember(site, endpoints[0], env_file)
-    async with AsyncExitStack() as open_:
-        services = await open_.enter_async_context(processes(site))
-        connection: postgres.Connection = await asyncpg.connect(site.database)
-        open_.push_async_callback(connection.close)
+) -> Running:
+    """Deliver it all, and prove the end."""
+    site = services.site
+    post = Post(site, story, services, flow.Quiet(connection), _kills(story, chaos), advance)
+    sent = await post.deliver()
+    await flow.published(connection, site.stack.kafka)
+    advance("proving", story.deliveries)
+    checks = await verify.verify(connection, site.stack.kafka, sent.acknowledged)
+    checks += await compare(connection, story.truth) if story.truth else []
+    async with await postgres.pool(site.database, size=1) as pool:
+        end = await digest(connection, Keys(pool, provider(site.keys)))
+    result = Result(site, checks, end, sent.deliveries, sent.retries, services.killed)
+    return Running(result, services, connection)
+
+
+@asynccontextmanager
+async def _connected(site: Site) -> AsyncIterator[postgres.Connection]:
+    connection: postgres.Connection = await asyncpg.connect(site.database)
+    try:
         await postgres.prepare(connection)
-        post = Post(site, story, services, flow.Quiet(connection), _kills(story, chaos), advance)
-        sent = await post.deliver()
-        await flow.published(connection, stack.kafka)
-        advance("proving", story.deliveries)
-        checks = await verify.verify(connection, stack.kafka, sent.acknowledged)
-        checks += await compare(connection, story.truth) if story.truth else []
-        keys = Keys(
-            await open_.enter_async_context(await postgres.pool(site.database, size=1)), provider(site.keys)
-        )
-        end = await digest(connection, keys)
-        return Result(site, checks, end, sent.deliveries, sent.retries, services.killed)
+        yield connection
+    finally:
+        await connection.close()
 
 
 def _kills(story: Story, chaos: int | None) -> dict[int, str]:
@@ -134,7 +167,7 @@ class Post:
                 endpoint: await open_.enter_async_context(
                     sender(self.site.url(endpoint), self.site.secret, self.site.clock, at_once=AT_ONCE)
                 )
-                for endpoint in sorted(set(self.story.endpoints.values()), key=lambda e: e.name)
+                for endpoint in self.story.endpoints
             }
             for number, (day, of_day) in enumerate(self.story.days, 1):
                 await self._day(day, of_day, senders)
@@ -146,11 +179,11 @@ class Post:
                 total.add(each)
         return total
 
-    async def _day(self, day: date, of_day: list[Delivery], senders: dict[Endpoint, Sender]) -> None:
+    async def _day(self, day: date, of_day: list[Posting], senders: dict[Endpoint, Sender]) -> None:
         """Turn the clock to the end of the day, and deliver it."""
         self.site.clock.turn(_evening(day))
         for endpoint, sender_ in senders.items():
-            bodies = [(d.body, d.event_id) for d in of_day if self.story.endpoints[d.event_id] == endpoint]
+            bodies = [(posting.body, posting.event_id) for posting in of_day if posting.endpoint == endpoint]
             await sender_.send_all(bodies, at_once=AT_ONCE, progress=lambda: self._delivered(day))
 
     def _delivered(self, day: date) -> None:

@@ -136,6 +136,7 @@ def remember(site: Site, endpoint: Endpoint, file: Path) -> None:
         "MILLRACE_WEBHOOK": site.url(endpoint),
         "MILLRACE_WEBHOOK_SECRET": site.secret,
     }
+    file.parent.mkdir(parents=True, exist_ok=True)
     _private(file, "".join(f"{name}={value}\n" for name, value in lines.items()))
 
 

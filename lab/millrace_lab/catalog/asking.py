@@ -57,6 +57,9 @@ class AutomaticTax(Params):
     liability: Liability | None = None
 
 
+Days = Annotated[int, Field(ge=0, le=36_500)]
+"""A term in days: of a hundred years at most, our reading."""
+
 METHOD_TYPES = ("card", "sepa_debit", "us_bank_account")
 
 

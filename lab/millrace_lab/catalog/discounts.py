@@ -6,11 +6,11 @@ Source: docs.stripe.com/api/discounts, docs.stripe.com/billing/subscriptions/cou
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from millrace_lab.account import Step, refuse_unless
 from millrace_lab.catalog import coupons, currencies, promotion_codes
 from millrace_lab.catalog.amounts import exact
+from millrace_lab.catalog.asking import DiscountGiven
 from millrace_lab.errors import Body, StripeError, invalid
 from millrace_lab.operations import DueAction, Operation
 from millrace_lab.params import NoParams
@@ -20,7 +20,7 @@ from millrace_lab.rounding import round_half_away
 
 def attach(
     step: Step,
-    given: list[dict[str, Any]],
+    given: Iterable[DiscountGiven] | None,
     *,
     customer: str | None,
     subscription: str | None = None,
@@ -28,7 +28,7 @@ def attach(
     invoice_item: str | None = None,
     subscription_item: str | None = None,
 ) -> list[Body]:
-    """Discounts from `{"coupon" | "promotion_code" | "discount": id}`, redeemed now.
+    """Discounts from what a request names: a coupon, a promotion code, or a discount that exists; redeemed now.
 
     One that is named as `discount` stays itself. On a customer or a subscription, a new one is told as
     `customer.discount.created`. Raises StripeError for what cannot be redeemed, by Stripe's code for it.
@@ -40,7 +40,7 @@ def attach(
         "invoice_item": invoice_item,
         "subscription_item": subscription_item,
     }
-    return [_attached(step, each, owners) for each in given]
+    return [_attached(step, each, owners) for each in given or ()]
 
 
 def split(
@@ -90,19 +90,19 @@ def lasting(step: Step, ids: Iterable[str]) -> list[str]:
 # Making one.
 
 
-def _attached(step: Step, given: dict[str, Any], owners: dict[str, str | None]) -> Body:
-    named = [name for name in ("coupon", "promotion_code", "discount") if given.get(name)]
+def _attached(step: Step, given: DiscountGiven, owners: dict[str, str | None]) -> Body:
+    named = [each for each in (given.coupon, given.promotion_code, given.discount) if each]
     refuse_unless(
         len(named) == 1,
         "You must specify exactly one of `coupon`, `promotion_code` or `discount`.",
         "discounts",
     )
-    if named == ["discount"]:
-        return step.get("discount", given["discount"], "discounts[0][discount]")
+    if given.discount:
+        return step.get("discount", given.discount, "discounts[0][discount]")
     code = None
-    if named == ["promotion_code"]:
-        code = promotion_codes.usable(step, given["promotion_code"], owners["customer"])
-    coupon = _usable_coupon(step, given["coupon"] if code is None else code["promotion"]["coupon"])
+    if given.promotion_code:
+        code = promotion_codes.usable(step, given.promotion_code, owners["customer"])
+    coupon = _usable_coupon(step, code["promotion"]["coupon"] if code else str(given.coupon))
     return _made(step, coupon, code, owners)
 
 

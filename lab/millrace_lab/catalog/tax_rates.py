@@ -91,6 +91,11 @@ def update(step: Step, params: UpdateTaxRate, id_: str) -> Body:
     return step.updated("tax_rate.updated", before)
 
 
+def named(step: Step, ids: list[str] | None) -> list[Body]:
+    """The rates that a parameter names by their ids. Raises StripeError 400."""
+    return [step.get("tax_rate", id_, "tax_rates") for id_ in ids or ()]
+
+
 def listing(step: Step, params: ListTaxRates) -> Page:
     def operators(rate: Body) -> bool:
         return not rate.get("_automatic")

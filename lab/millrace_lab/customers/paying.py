@@ -25,7 +25,7 @@ def method_for(step: Step, customer_id: str, subscription: Body | None) -> str |
 
 def _usable(step: Step, method: str, customer_id: str) -> bool:
     found = step.find(method)
-    return found is None or found["customer"] == customer_id
+    return found is not None and found["customer"] == customer_id
 
 
 def detached(step: Step, method: Body) -> None:

@@ -280,6 +280,8 @@ def _flow(step: Step, session: Body, features: Body, flow: Body, buyer: Body) ->
     if kind == "customer_update":
         return _details(session, features, buyer)
     sub = step.get("subscription", flow[kind]["subscription"])
+    if sub["status"] not in ALIVE:
+        return el("p", "This subscription has ended.")
     match kind:
         case "subscription_cancel":
             return joined(_named(step, sub), _cancel(session, features, sub))
@@ -354,6 +356,8 @@ def _to(step: Step, session: Body, sub: Body, price: Body) -> Html:
 
 
 def _confirm(step: Step, session: Body, asked: Body, sub: Body) -> Html:
+    if not {item["id"] for item in asked["items"]} <= {item["id"] for item in sub["items"]["data"]}:
+        return el("p", "This subscription has changed since: there is nothing to confirm.")
     rows = [_row(step, item, sub) for item in asked["items"]]
     return joined(
         parts.table("From now on", ("Product", "Price", "Quantity"), rows),

@@ -1,6 +1,6 @@
 """Checkout sessions: what a customer is asked to pay, until it is complete or its time is over.
 
-open → complete | expired. How a session becomes complete is told in `completing`.
+open → complete | expired. How a session becomes complete is in `settling`.
 Told: checkout.session.completed, expired, async_payment_succeeded, async_payment_failed.
 Source: docs.stripe.com/api/checkout/sessions, docs.stripe.com/payments/checkout/how-checkout-works.
 """

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
 
 from millrace_lab.account import Step, refuse_unless
-from millrace_lab.catalog import currencies, prices
+from millrace_lab.catalog import currencies, prices, tax_rates
 from millrace_lab.catalog.amounts import DecimalAmount, SignedDecimalAmount
 from millrace_lab.catalog.asking import Discounts, PriceData, Rates
 from millrace_lab.catalog.prices import CreatePrice
@@ -56,14 +55,6 @@ class ItemAsked(LineAsked):
     unit_amount_decimal: SignedDecimalAmount | None = None
 
 
-def given(discounts: Discounts) -> list[dict[str, Any]]:
-    return [each.model_dump(exclude_none=True) for each in discounts or ()]
-
-
-def rates(step: Step, ids: Rates) -> tuple[Body, ...]:
-    return tuple(step.get("tax_rate", id_, "tax_rates") for id_ in ids or ())
-
-
 def price_of(step: Step, asked: LineAsked) -> Body | None:
     """The price that is named, or a new one, made for this line and not for sale."""
     if asked.pricing is not None and asked.pricing.price is not None:
@@ -103,7 +94,7 @@ def line(step: Step, asked: LineAsked, currency: str, price: Body | None) -> Lin
         quantity=quantity,
         unit_amount_decimal=unit,
         discountable=amount >= 0 if asked.discountable is None else asked.discountable,
-        tax_rates=rates(step, asked.tax_rates),
+        tax_rates=tuple(tax_rates.named(step, asked.tax_rates)),
         metadata=asked.metadata or {},
     )
 

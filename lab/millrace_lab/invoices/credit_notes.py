@@ -13,14 +13,12 @@ from pydantic import Field
 
 from millrace_lab import lists
 from millrace_lab.account import Step, refuse_unless
-from millrace_lab.catalog.amounts import DecimalAmount
-from millrace_lab.catalog.asking import Rates
+from millrace_lab.catalog import tax_rates
 from millrace_lab.customers import balance
 from millrace_lab.errors import Body
-from millrace_lab.invoices import asking, crediting, invoice_payments, settling
+from millrace_lab.invoices import crediting, invoice_payments, settling
 from millrace_lab.operations import Operation, Page
 from millrace_lab.params import (
-    Amount,
     Count,
     ListParams,
     Metadata,
@@ -35,19 +33,6 @@ from millrace_lab.payments import refunds
 
 EMBEDDED = 10
 Reason = Literal["duplicate", "fraudulent", "order_change", "product_unsatisfactory"]
-
-
-class CreditLine(Params):
-    type: Literal["custom_line_item", "invoice_line_item"]
-    amount: Amount | None = None
-    description: Text = None
-    invoice_line_item: str | None = None
-    metadata: Metadata = None
-    quantity: Count | None = None
-    tax_rates: Rates = None
-    unit_amount: Amount | None = None
-    unit_amount_decimal: DecimalAmount | None = None
-    tax_amounts: NotHere = None
 
 
 class LinkedRefund(Params):
@@ -65,7 +50,7 @@ class Preview(Params):
     credit_amount: Count | None = None
     effective_at: Second | None = None
     email_type: Literal["credit_note", "none"] | None = None
-    lines: list[CreditLine] | None = None
+    lines: list[crediting.CreditLine] | None = None
     memo: Text = None
     metadata: Metadata = None
     out_of_band_amount: Count | None = None
@@ -149,7 +134,7 @@ def _lines(step: Step, invoice: Body, params: Preview) -> list[Body]:
     return [
         crediting.of_invoice_line(step, invoice, asked)
         if asked.type == "invoice_line_item"
-        else crediting.custom(step, asked, list(asking.rates(step, asked.tax_rates)))
+        else crediting.custom(step, asked, tax_rates.named(step, asked.tax_rates))
         for asked in params.lines or ()
     ]
 

@@ -9,15 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
+from typing import Literal
 
 from millrace_lab.account import Step, refuse_unless
 from millrace_lab.catalog import tax
+from millrace_lab.catalog.amounts import DecimalAmount
+from millrace_lab.catalog.asking import Rates
 from millrace_lab.errors import Body
 from millrace_lab.invoices import totals
+from millrace_lab.params import Amount, Count, Metadata, NotHere, Params, Text
 from millrace_lab.rounding import round_half_away
 
 Share = Callable[[int], int]
+
+
+class CreditLine(Params):
+    """One line that a credit note is asked for with."""
+
+    type: Literal["custom_line_item", "invoice_line_item"]
+    amount: Amount | None = None
+    description: Text = None
+    invoice_line_item: str | None = None
+    metadata: Metadata = None
+    quantity: Count | None = None
+    tax_rates: Rates = None
+    unit_amount: Amount | None = None
+    unit_amount_decimal: DecimalAmount | None = None
+    tax_amounts: NotHere = None
 
 
 def share(before: int, amount: int, whole: int) -> Share:
@@ -54,7 +72,7 @@ def whole_amount(step: Step, invoice: Body, amount: int) -> list[Body]:
     return [_line(step, amount - on_top, "Credit", taxes=taxes, **named)]
 
 
-def of_invoice_line(step: Step, invoice: Body, asked: Any) -> Body:
+def of_invoice_line(step: Step, invoice: Body, asked: CreditLine) -> Body:
     """Part or all of one line: by quantity, else by amount; discounts and taxes follow in proportion."""
     line = next((line for line in invoice["_lines"] if line["id"] == asked.invoice_line_item), None)
     refuse_unless(line is not None, f"No such invoice line item: '{asked.invoice_line_item}'", "lines")
@@ -81,17 +99,18 @@ def of_invoice_line(step: Step, invoice: Body, asked: Any) -> Body:
     )
 
 
-def custom(step: Step, asked: Any, rates: list[Body]) -> Body:
+def custom(step: Step, asked: CreditLine, rates: list[Body]) -> Body:
     """A line that is on no invoice."""
     quantity = asked.quantity or 1
     unit = asked.unit_amount_decimal or asked.unit_amount
     amount = asked.amount if unit is None else round_half_away(Fraction(str(unit)) * quantity)
     refuse_unless(amount is not None, "Missing required param: lines[unit_amount].", "lines")
+    assert amount is not None
     return _line(
         step,
-        int(amount),
+        amount,
         asked.description,
-        taxes=tax.taxes(int(amount), rates),
+        taxes=tax.taxes(amount, rates),
         rates=rates,
         quantity=quantity,
         type="custom_line_item",
@@ -99,7 +118,7 @@ def custom(step: Step, asked: Any, rates: list[Body]) -> Body:
     )
 
 
-def _asked_amount(line: Body, asked: Any) -> int:
+def _asked_amount(line: Body, asked: CreditLine) -> int:
     if asked.amount is not None:
         return int(asked.amount)
     if asked.quantity is None or not line["quantity"]:

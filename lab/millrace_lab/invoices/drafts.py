@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from millrace_lab.account import DAY, Step, refuse_unless
-from millrace_lab.catalog import discounts
-from millrace_lab.catalog.asking import AutomaticTax, CustomField, Discounts, MethodType, Rates
+from millrace_lab.catalog import discounts, tax_rates
+from millrace_lab.catalog.asking import AutomaticTax, CustomField, Days, Discounts, MethodType, Rates
 from millrace_lab.errors import Body, invalid
 from millrace_lab.invoices import asking, drafting, items
 from millrace_lab.invoices.lines import Line
 from millrace_lab.operations import Operation
-from millrace_lab.params import Count, Currency, Metadata, NoParams, NotHere, Params, Second, Text, Unset
+from millrace_lab.params import Currency, Metadata, NoParams, NotHere, Params, Second, Text, Unset
 
 Method = Literal["charge_automatically", "send_invoice"]
 
@@ -33,7 +33,7 @@ class InvoiceTerms(Params):
     automatically_finalizes_at: Second | None = None
     collection_method: Method | None = None
     custom_fields: Annotated[list[CustomField] | None, Unset] = None
-    days_until_due: Count | None = None
+    days_until_due: Days | None = None
     default_payment_method: str | None = None
     default_tax_rates: Rates = None
     description: Text = None
@@ -102,7 +102,7 @@ def _terms(step: Step, params: CreateInvoice, subscription: Body | None) -> draf
         auto_advance=bool(params.auto_advance),
         automatic_tax=params.automatic_tax.enabled if params.automatic_tax else None,
         custom_fields=[field.model_dump() for field in params.custom_fields or ()] or None,
-        default_tax_rates=asking.rates(step, params.default_tax_rates) or default,
+        default_tax_rates=tuple(tax_rates.named(step, params.default_tax_rates)) or default,
         discounts=() if "discounts" in params.given else None,
         effective_at=params.effective_at or None,
         finalizes_at=params.automatically_finalizes_at,
@@ -133,9 +133,7 @@ def _check_due(params: InvoiceTerms, method: str | None = None) -> None:
 def _discounted(step: Step, invoice: Body, params: InvoiceTerms) -> Body:
     if "discounts" not in params.given:
         return invoice
-    attached = discounts.attach(
-        step, asking.given(params.discounts), customer=invoice["customer"], invoice=invoice["id"]
-    )
+    attached = discounts.attach(step, params.discounts, customer=invoice["customer"], invoice=invoice["id"])
     step.change(invoice["id"], discounts=[each["id"] for each in attached])
     return drafting.recount(step, invoice["id"])
 
@@ -170,7 +168,7 @@ def _changes(step: Step, params: InvoiceTerms, before: Body) -> Body:
         "statement_descriptor",
     )  # fmt: skip
     if "default_tax_rates" in params.given:
-        changes["default_tax_rates"] = list(asking.rates(step, params.default_tax_rates))
+        changes["default_tax_rates"] = tax_rates.named(step, params.default_tax_rates)
     if params.automatic_tax is not None:
         buyer = step.get("customer", before["customer"])
         changes["automatic_tax"] = drafting.automatic_tax(params.automatic_tax.enabled, buyer)

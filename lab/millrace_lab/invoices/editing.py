@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from millrace_lab.account import Step, refuse_unless
+from millrace_lab.catalog import tax_rates
 from millrace_lab.errors import Body, missing
-from millrace_lab.invoices import asking, drafting, invoiceitems, items, lines
+from millrace_lab.invoices import drafting, invoiceitems, items, lines
 from millrace_lab.invoices.asking import LineAsked, NewPrice
 from millrace_lab.operations import Operation
 from millrace_lab.params import Metadata, NotHere, Params, merged
@@ -123,7 +124,7 @@ def _plain_changes(step: Step, line: Body, asked: LineAsked) -> Body:
     if asked.period is not None:
         changes["period"] = {"end": asked.period.end, "start": asked.period.start}
     if "tax_rates" in asked.given:
-        changes["_tax_rates"] = list(asking.rates(step, asked.tax_rates))
+        changes["_tax_rates"] = tax_rates.named(step, asked.tax_rates)
     refuse_unless(
         not asked.given & {"quantity", "quantity_decimal", "pricing", "price_data"},
         "The quantity and the price of a subscription's line are changed on the subscription.",

@@ -8,7 +8,7 @@ from typing import Any
 
 from millrace_lab import lists
 from millrace_lab.account import Step, refuse_unless
-from millrace_lab.catalog import discounts
+from millrace_lab.catalog import discounts, tax_rates
 from millrace_lab.errors import Body
 from millrace_lab.invoices import asking, drafting, items, lines
 from millrace_lab.invoices.asking import ItemAsked, LineAsked
@@ -65,9 +65,7 @@ def put(step: Step, params: CreateItem, buyer: Body, known: Body, subscription: 
 def _discounted(step: Step, item: Body, params: LineAsked) -> Body:
     if "discounts" not in params.given:
         return item
-    attached = discounts.attach(
-        step, asking.given(params.discounts), customer=item["customer"], invoice_item=item["id"]
-    )
+    attached = discounts.attach(step, params.discounts, customer=item["customer"], invoice_item=item["id"])
     return step.change(item["id"], discounts=[each["id"] for each in attached])
 
 
@@ -115,7 +113,7 @@ def _changed(step: Step, old: Line, params: LineAsked) -> Line:
     if "metadata" in params.given:
         kept["metadata"] = merged(old.metadata, params.metadata)
     if "tax_rates" in params.given:
-        kept["tax_rates"] = asking.rates(step, params.tax_rates)
+        kept["tax_rates"] = tuple(tax_rates.named(step, params.tax_rates))
     return replace(old, **kept, **repriced(step, old, params))
 
 

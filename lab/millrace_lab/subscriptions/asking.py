@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from millrace_lab.catalog.asking import AutomaticTax, Discounts, MethodType, Rates, Rhythm
+from millrace_lab.catalog.asking import AutomaticTax, Days, Discounts, MethodType, Rates, Rhythm
 from millrace_lab.params import (
     Count,
     Currency,
@@ -142,7 +142,7 @@ class Terms(Params):
 
     add_invoice_items: list[InvoiceItemGiven] = []
     automatic_tax: AutomaticTax | None = None
-    days_until_due: Count | None = None
+    days_until_due: Days | None = None
     default_tax_rates: Rates = None
     description: Text = None
     discounts: Discounts = None

@@ -6,6 +6,7 @@ An item is an object of its own and part of its subscription's body: `keep_items
 from __future__ import annotations
 
 from millrace_lab.account import Step, refuse_unless
+from millrace_lab.catalog import tax_rates
 from millrace_lab.catalog.asking import AutomaticTax, Rhythm
 from millrace_lab.catalog.prices import in_currency, plan_of
 from millrace_lab.errors import Body
@@ -39,7 +40,7 @@ def subscription(step: Step, params: asking.Create, id_: str, **fields: object) 
         "days_until_due": params.days_until_due,
         "default_payment_method": params.default_payment_method,
         "default_source": None,
-        "default_tax_rates": rates(step, params.default_tax_rates),
+        "default_tax_rates": tax_rates.named(step, params.default_tax_rates),
         "description": params.description,
         "discounts": [],
         "ended_at": None,
@@ -112,10 +113,6 @@ def interval_of(given: Rhythm | None) -> Body | None:
     return given.model_dump() if given else None
 
 
-def rates(step: Step, ids: list[str] | None) -> list[Body]:
-    return [step.get("tax_rate", id_) for id_ in ids or ()]
-
-
 # Items.
 
 
@@ -153,7 +150,7 @@ def new_item(step: Step, sub: str, price: Body, given: asking.ItemGiven, start: 
         "plan": plan_of(price),
         "price": price,
         "subscription": sub,
-        "tax_rates": rates(step, given.tax_rates),
+        "tax_rates": tax_rates.named(step, given.tax_rates),
     }
     if is_metered(price):
         refuse_unless(given.quantity is None, METERED_QUANTITY.format(price["id"]), "items[0][quantity]")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 from millrace_lab.account import Step, refuse_unless
-from millrace_lab.catalog import discounts, prices
+from millrace_lab.catalog import discounts, prices, tax_rates
 from millrace_lab.catalog.costs import charges
 from millrace_lab.errors import Body
 from millrace_lab.invoices import items
@@ -20,7 +20,7 @@ def item_discounts(step: Step, given: asking.ItemGiven, customer: str, item: Bod
     """Discounts of one item alone."""
     made = discounts.attach(
         step,
-        [each.model_dump(exclude_unset=True) for each in given.discounts or ()],
+        given.discounts,
         customer=customer,
         subscription=item["subscription"],
         subscription_item=item["id"],
@@ -41,8 +41,7 @@ def _lines(step: Step, sub: Body, given: asking.InvoiceItemGiven) -> list[Line]:
         f"`type=one_time`. (price: `{price['id']}`)",
         "add_invoice_items[0][price]",
     )
-    asked = [each.model_dump(exclude_unset=True) for each in given.discounts or ()]
-    own = discounts.attach(step, asked, customer=sub["customer"]) if asked else []
+    own = discounts.attach(step, given.discounts, customer=sub["customer"])
     product = step.find(price["product"]) or {}
     return [
         Line(
@@ -56,7 +55,7 @@ def _lines(step: Step, sub: Body, given: asking.InvoiceItemGiven) -> list[Line]:
             subscription=sub["id"],
             discountable=given.discountable,
             discounts=tuple(each["id"] for each in own),
-            tax_rates=tuple(bodies.rates(step, given.tax_rates)),
+            tax_rates=tuple(tax_rates.named(step, given.tax_rates)),
             metadata=given.metadata or {},
         )
         for charge in charges(prices.in_currency(price, sub["currency"]), Fraction(given.quantity))

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from millrace_lab.account import Step, refuse_unless
+from millrace_lab.catalog import tax_rates
 from millrace_lab.catalog.asking import AutomaticTax, Rates, Rhythm
 from millrace_lab.customers import paying
 from millrace_lab.errors import Body
@@ -157,7 +158,14 @@ def _end(step: Step, phase: Phase, begins: int) -> int:
     return period_end(begins, begins, recurring["interval"], recurring["interval_count"])
 
 
+def check_method(step: Step, given: Defaults) -> None:
+    """Raises StripeError 400 for a default payment method that is none."""
+    if given.default_payment_method is not None:
+        step.get("payment_method", given.default_payment_method, "default_payment_method")
+
+
 def _body(step: Step, phase: Phase, start: int, end: int) -> Body:
+    check_method(step, phase)
     currency = phase.currency if isinstance(phase, NewPhase) else None
     prices = [bodies.price_of(step, each.price, currency) for each in phase.items]
     trial_end = end if phase.trial else None
@@ -170,7 +178,7 @@ def _body(step: Step, phase: Phase, start: int, end: int) -> Body:
         "collection_method": phase.collection_method,
         "currency": currency or prices[0]["currency"],
         "default_payment_method": phase.default_payment_method,
-        "default_tax_rates": bodies.rates(step, phase.default_tax_rates),
+        "default_tax_rates": tax_rates.named(step, phase.default_tax_rates),
         "description": phase.description,
         "discounts": [],
         "end_date": end,
@@ -195,7 +203,7 @@ def _item(step: Step, given: PhaseItem, price: Body) -> Body:
         "discounts": [],
         "metadata": given.metadata or {},
         "price": given.price,
-        "tax_rates": bodies.rates(step, given.tax_rates),
+        "tax_rates": tax_rates.named(step, given.tax_rates),
         **quantity,
     }
 

@@ -11,7 +11,7 @@ from typing import Literal
 from millrace_lab.account import Step, refuse_unless
 from millrace_lab.catalog import discounts
 from millrace_lab.catalog.amounts import SignedDecimalAmount
-from millrace_lab.catalog.asking import AutomaticTax, DiscountGiven, Discounts, Rates
+from millrace_lab.catalog.asking import AutomaticTax, Discounts, Rates
 from millrace_lab.errors import Body, StripeError
 from millrace_lab.invoices import asking as billed
 from millrace_lab.invoices import drafting, items, previews
@@ -134,9 +134,7 @@ def _of_subscription(aside: Step, sub: Body, params: Preview) -> Body:
 def _discounted(aside: Step, sub: Body, params: Preview) -> Body:
     if "discounts" not in params.given:
         return sub
-    made = discounts.attach(
-        aside, billed.given(params.discounts), customer=sub["customer"], subscription=sub["id"]
-    )
+    made = discounts.attach(aside, params.discounts, customer=sub["customer"], subscription=sub["id"])
     return aside.change(sub["id"], discounts=[each["id"] for each in made])
 
 
@@ -148,7 +146,7 @@ def _of_new(aside: Step, buyer: Body, params: Preview) -> Body:
         customer=buyer["id"],
         items=[asking.ItemGiven(price=each.price, quantity=each.quantity) for each in given.items],
         currency=params.currency,
-        discounts=[DiscountGiven(**each) for each in billed.given(params.discounts)],
+        discounts=params.discounts,
         trial_end=given.trial_end,
         payment_behavior="default_incomplete",
     )
@@ -158,7 +156,7 @@ def _of_new(aside: Step, buyer: Body, params: Preview) -> Body:
 
 def _of_items(aside: Step, buyer: Body, params: Preview) -> Body:
     waiting = items.take(aside, customer=buyer["id"], currency=params.currency)
-    made = discounts.attach(aside, billed.given(params.discounts), customer=buyer["id"], invoice="upcoming")
+    made = discounts.attach(aside, params.discounts, customer=buyer["id"], invoice="upcoming")
     return previews.preview(
         aside,
         customer=buyer["id"],

@@ -82,7 +82,7 @@ def _made(step: Step, params: phases.Create, customer: str, phases_: list[Body])
             "current_phase": None,
             "customer": customer,
             "customer_account": None,
-            "default_settings": default_settings(params.default_settings),
+            "default_settings": default_settings(step, params.default_settings),
             "end_behavior": params.end_behavior,
             "livemode": step.account.livemode,
             "metadata": params.metadata or {},
@@ -99,8 +99,9 @@ def _made(step: Step, params: phases.Create, customer: str, phases_: list[Body])
     )
 
 
-def default_settings(given: phases.DefaultSettings | None) -> Body:
+def default_settings(step: Step, given: phases.DefaultSettings | None) -> Body:
     asked = given or phases.DefaultSettings()
+    phases.check_method(step, asked)
     return {
         "application_fee_percent": None,
         "automatic_tax": bodies.automatic_tax(asked.automatic_tax),
@@ -264,7 +265,7 @@ def update(step: Step, params: phases.Update, id_: str) -> Body:
     before = _open(step, id_, "updated")
     fields = params.changes_to(before, "end_behavior")
     if params.default_settings is not None:
-        fields["default_settings"] = default_settings(params.default_settings)
+        fields["default_settings"] = default_settings(step, params.default_settings)
     if params.phases is not None:
         fields["phases"] = _replanned(step, before, params.phases)
     step.change(id_, **fields)

@@ -213,8 +213,7 @@ def _made(step: Step, params: asking.Create, prices: list[Body], cycle: Cycle, c
     if params.default_payment_method is not None:
         step.get("payment_method", params.default_payment_method, "default_payment_method")
     step.add(body, params.customer)
-    given = [each.model_dump(exclude_unset=True) for each in params.discounts or ()]
-    made = discounts.attach(step, given, customer=params.customer, subscription=id_)
+    made = discounts.attach(step, params.discounts, customer=params.customer, subscription=id_)
     step.change(id_, discounts=[each["id"] for each in made])
     items = [_item(step, params, id_, *each, cycle) for each in zip(params.items, prices, strict=True)]
     return bodies.keep_items(step, id_, items)

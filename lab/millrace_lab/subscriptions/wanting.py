@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from millrace_lab.account import Step, refuse_unless
-from millrace_lab.catalog import discounts, prices
+from millrace_lab.catalog import discounts, prices, tax_rates
 from millrace_lab.errors import Body
 from millrace_lab.params import merged
 from millrace_lab.periods import period_around
@@ -83,7 +83,7 @@ def _changed(step: Step, sub: Body, item: Body, given: asking.ItemChange) -> Bod
     if "metadata" in given.given:
         changed["metadata"] = merged(item["metadata"], given.metadata)
     if "tax_rates" in given.given:
-        changed["tax_rates"] = bodies.rates(step, given.tax_rates)
+        changed["tax_rates"] = tax_rates.named(step, given.tax_rates)
     if "discounts" in given.given:
         changed["discounts"] = extras.item_discounts(step, given, sub["customer"], item)
     return _counted(changed, given.quantity)
@@ -104,7 +104,7 @@ def _counted(item: Body, quantity: int | None) -> Body:
 SIMPLE = ("collection_method", "days_until_due", "default_payment_method", "description")
 SHAPED: dict[str, Callable[[Step, asking.Update, Body], object]] = {
     "automatic_tax": lambda _, params, __: bodies.automatic_tax(params.automatic_tax),
-    "default_tax_rates": lambda step, params, _: bodies.rates(step, params.default_tax_rates),
+    "default_tax_rates": lambda step, params, _: tax_rates.named(step, params.default_tax_rates),
     "discounts": lambda step, params, sub: _discounts(step, params, sub),
     "invoice_settings": lambda _, params, sub: bodies.invoice_settings(
         params.invoice_settings, sub["invoice_settings"]
@@ -136,8 +136,7 @@ def terms(step: Step, sub: Body, params: asking.Update) -> Body:
 
 
 def _discounts(step: Step, params: asking.Update, sub: Body) -> list[str]:
-    asked = [each.model_dump(exclude_unset=True) for each in params.discounts or ()]
-    made = discounts.attach(step, asked, customer=sub["customer"], subscription=sub["id"])
+    made = discounts.attach(step, params.discounts, customer=sub["customer"], subscription=sub["id"])
     return [each["id"] for each in made]
 
 

@@ -254,7 +254,7 @@ def show_access(report: dict[str, Any]) -> None:
         (show.mark(v["verdict"] != "denied"), name, v.get("limit"), v["reason"], "\n".join(v["evidence"]))
         for name, v in report["features"].items()
     ]
-    show.table(title, ["", "!feature", "#limit", "why", "!evidence"], rows)
+    show.table(title, ["", "!feature", "#limit", "why", "evidence"], rows)
 
 
 def show_books(balances: Sequence[ledger.Balance]) -> None:

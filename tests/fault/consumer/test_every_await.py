@@ -28,7 +28,7 @@ import ledger.fold
 import ledger.store
 from ingest.domain.routing import topic_of
 from lab.demo.site import COMPANY
-from lab.stripe import quarter
+from lab.northwind import quarter
 from millrace import postgres
 from millrace.clock import FrozenClock
 from millrace.consumer import Batches, Each, Fold, Record, read

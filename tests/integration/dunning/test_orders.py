@@ -11,7 +11,7 @@ import pytest
 from dunning import commands
 from dunning.fold import fold
 from dunning.store import case_of
-from lab.stripe import stories
+from lab.northwind import stories
 from millrace import postgres
 from millrace.consumer import Batches, Report
 from millrace.events import Event

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lab.stripe import quarter, stories
+from lab.northwind import quarter, stories
 from ledger import commands, metrics, store
 from ledger.domain.journal import Book, content_hash, enter
 from ledger.fold import fold

@@ -13,7 +13,7 @@ import orjson
 import pytest
 from prometheus_client import REGISTRY
 
-from lab.stripe import quarter
+from lab.northwind import quarter
 from millrace import postgres
 from millrace.consumer import Batches
 from millrace.events import Event
@@ -88,7 +88,10 @@ def test_nothing_personal_stays_in_a_quarter_and_nothing_else_is_touched() -> No
         kept = {(path, kind, repr(value)) for path, kind, value in leaves(after)}
         for path, kind, value in leaves(body):
             assert ((path, kind, repr(value)) in kept) is not is_personal(path, kind, value), (path, kind)
-            if is_personal(path, kind, value) and isinstance(value, str) and len(value) > 4:
+            ours = path[-1].startswith(
+                "lab_"
+            )  # what steers the double: "canceled", which is a status as well
+            if is_personal(path, kind, value) and not ours and isinstance(value, str) and len(value) > 4:
                 personal.add(orjson.dumps(value))
     assert len(personal) > 100
     assert [value for value in personal if value in whole] == []

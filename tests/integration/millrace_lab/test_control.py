@@ -101,6 +101,18 @@ async def test_a_page_of_what_is_not_there_says_so(path: str, served: Served) ->
     assert "No such" in answer.text or "Nothing is here" in answer.text
 
 
+async def test_what_an_invoice_names_as_its_papers_is_served(served: Served) -> None:
+    served.house.account.settings["site"] = "http://double"
+    api = served.house.api
+    customer = api.post("/v1/customers", name="Ada")["id"]
+    draft = api.post("/v1/invoices", customer=customer, auto_advance=False)["id"]
+    api.post("/v1/invoiceitems", customer=customer, invoice=draft, amount=1000)
+    invoice = api.post(f"/v1/invoices/{draft}/finalize")
+    for name in ("hosted_invoice_url", "invoice_pdf"):
+        page = await served.http.get(invoice[name].removeprefix("http://double"))
+        assert (page.status_code, f"Invoice {invoice['number']}" in page.text) == (200, True)
+
+
 async def test_another_sites_page_may_not_press_our_buttons(served: Served) -> None:
     for origin, status in (("http://elsewhere.example", 403), ("http://double", 200)):
         answer = await served.http.post("/_lab/clock/hold", json={}, headers={"Origin": origin})

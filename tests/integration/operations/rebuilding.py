@@ -25,7 +25,7 @@ from dunning.jobs import Timers
 from entitlement import commands as entitlement
 from ingest import commands as ingest
 from lab.stack.jars import CHECKOUT
-from lab.stripe import quarter
+from lab.northwind import quarter
 from ledger import commands as ledger
 from millrace import postgres, sealing, topics
 from millrace.clock import FrozenClock

@@ -11,7 +11,7 @@ import pytest
 from dunning.commands import SCHEMA as DUNNING
 from entitlement.commands import SCHEMA as ENTITLEMENT
 from ingest.domain.routing import topic_of
-from lab.stripe import quarter
+from lab.northwind import quarter
 from ledger.commands import SCHEMA as LEDGER
 from millrace import postgres
 from millrace.consumer import Batches, Record

@@ -113,7 +113,7 @@ TAMPERED = {
         "entitlement", "update entitlement.audit set reason = 'because' where subject like '%' || $1", "audit", ""),
     "an audit entry was taken away": (
         "ledger", "delete from ledger.audit where (chain, seq) = (select chain, seq from ledger.audit"
-        " where $1 <> '' limit 1)", "audit", ""),
+        " where action like 'applied %' and $1 <> '' limit 1)", "audit", ""),
     "somebody took a cent": (
         "ledger", "update ledger.entry set amount = amount - 1 where customer = $1", "entry", "amount"),
     "lines were moved to another fact": (

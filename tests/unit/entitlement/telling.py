@@ -13,7 +13,7 @@ from entitlement.catalog import read
 from entitlement.domain.customer import Customer
 from entitlement.domain.newer import Standing
 from entitlement.fold import fold
-from lab.stripe.render import changed_from
+from millrace_lab.rendering import changed_from
 from millrace.consumer import Record
 from millrace.consumer.judge import Judged, run
 from millrace.events.ours import DunningChanged

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from entitlement.catalog import InForce, read
-from lab.stripe import plans
+from lab.northwind import plans
 from millrace.clock import FrozenClock
 from millrace.errors import Misconfigured
 from tests.unit.entitlement.telling import CATALOG
@@ -161,7 +161,7 @@ def test_a_file_that_disappears_leaves_the_running_version(tmp_path: Path) -> No
     assert watched.current().version == "1"
 
 
-def test_the_companys_catalog_sells_exactly_what_the_engine_sells() -> None:
-    sold = {price.lookup_key for price in plans.prices(0)}
+def test_the_companys_catalog_sells_exactly_what_the_company_sells() -> None:
+    sold = {plans.lookup_key(plan, currency, interval) for plan, currency, interval, _ in plans.amounts()}
     assert set(CATALOG.by_price) == sold
-    assert set(CATALOG.by_product) == {product.id for product in plans.products(0)}
+    assert set(CATALOG.by_product) == set(map(plans.product_id, plans.PLANS))

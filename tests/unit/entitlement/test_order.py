@@ -6,8 +6,8 @@ from itertools import permutations
 
 import pytest
 
-from lab.stripe import stories
-from lab.stripe.model import DAY
+from lab.northwind import stories
+from millrace_lab.account import DAY
 from millrace.consumer.judge import run
 from tests.support.events import ACCOUNT, records_of
 from tests.unit.entitlement.telling import CATALOG, FOLD, Body, Told, end_of, stands

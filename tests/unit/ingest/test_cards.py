@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ingest.domain import cards
 from ingest.domain.cards import cut
-from lab.stripe.quarter import build
+from lab.northwind.quarter import build
 
 ONE = "[card number 1 removed]"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab.stripe import stories
+from lab.northwind import stories
 from ledger.domain.chart import Account
 from ledger.fold import RULES, family, fold
 from millrace.consumer import Record, run

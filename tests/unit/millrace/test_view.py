@@ -15,7 +15,7 @@ import stripe as sdk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lab.stripe import quarter
+from lab.northwind import quarter
 from millrace.errors import Poison
 from millrace.events import Event
 from millrace.events import view as views
@@ -233,6 +233,7 @@ RULES: dict[str, tuple[View, str, Any]] = {
         "discounts.0.coupon.id",
         "co_1",
     ),
+    "a customer who was never billed": (views.Customer({"currency": None, "balance": 0}), "balance", None),
     "an order of somebody else's": (
         views.Charge({"payment_details": {"order_reference": "order-7"}}),
         "invoice",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from millrace_lab.catalog import discounts
+from millrace_lab.catalog.asking import DiscountGiven
 from tests.support.double import OPENS, Double
 from tests.unit.millrace_lab.catalog.shops import coupon, customer, step
 
@@ -49,7 +50,7 @@ def test_a_coupon_is_valid_until_it_was_redeemed_as_often_as_it_may_be() -> None
     id_ = coupon(stripe, max_redemptions="2")
     for times in (1, 2):
         doing = step(stripe)
-        discounts.attach(doing, [{"coupon": id_}], customer=customer(stripe), subscription="sub_1")
+        discounts.attach(doing, [DiscountGiven(coupon=id_)], customer=customer(stripe), subscription="sub_1")
         doing.commit()
         kept = stripe.get(f"/v1/coupons/{id_}")
         assert (kept["times_redeemed"], kept["valid"]) == (times, times < 2)

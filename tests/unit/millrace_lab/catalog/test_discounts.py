@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from millrace_lab.account import Step
 from millrace_lab.catalog import discounts
+from millrace_lab.catalog.asking import DiscountGiven
 from millrace_lab.errors import StripeError
 from tests.support.double import OPENS, Double
 from tests.unit.millrace_lab.catalog.shops import coupon, customer, step
@@ -21,7 +22,7 @@ AMOUNT = {"percent_off": "", "currency": "usd"}
 
 def attached(stripe: Double, doing: Step, *coupons: Body) -> list[Body]:
     """Discounts of coupons that take off so much, on one subscription."""
-    given = [{"coupon": coupon(stripe, **each)} for each in coupons]
+    given = [DiscountGiven(coupon=coupon(stripe, **each)) for each in coupons]
     return discounts.attach(doing, given, customer=None, subscription="sub_1")
 
 
@@ -112,7 +113,7 @@ REFUSED = [
 @pytest.mark.parametrize(("named", "code"), REFUSED)
 def test_what_cannot_be_redeemed_is_refused(named: dict[str, str], code: str | None) -> None:
     with pytest.raises(StripeError) as refused:
-        discounts.attach(step(Double()), [named], customer=None, subscription="sub_1")
+        discounts.attach(step(Double()), [DiscountGiven(**named)], customer=None, subscription="sub_1")
     assert refused.value.code == code
 
 
@@ -120,9 +121,9 @@ def test_an_expired_coupon_is_refused_but_its_discount_lives_on() -> None:
     stripe = Double()
     used = coupon(stripe, max_redemptions="1")
     doing = step(stripe)
-    (discount,) = discounts.attach(doing, [{"coupon": used}], customer=None, subscription="sub_1")
+    (discount,) = discounts.attach(doing, [DiscountGiven(coupon=used)], customer=None, subscription="sub_1")
     with pytest.raises(StripeError, match="Coupon expired") as refused:
-        discounts.attach(doing, [{"coupon": used}], customer=None, subscription="sub_2")
+        discounts.attach(doing, [DiscountGiven(coupon=used)], customer=None, subscription="sub_2")
     assert (refused.value.code, refused.value.status) == ("coupon_expired", 400)
     doing.commit()
     stripe.delete(f"/v1/coupons/{used}")
@@ -133,14 +134,16 @@ def test_a_discount_that_is_named_stays_itself() -> None:
     stripe = Double()
     doing = step(stripe)
     (first,) = attached(stripe, doing, percent("10"))
-    assert discounts.attach(doing, [{"discount": first["id"]}], customer=None, invoice="in_1") == [first]
+    assert discounts.attach(doing, [DiscountGiven(discount=first["id"])], customer=None, invoice="in_1") == [
+        first
+    ]
 
 
 def test_a_discount_of_an_invoice_is_told_by_the_invoice_alone() -> None:
     stripe = Double()
     doing = step(stripe)
-    discounts.attach(doing, [{"coupon": coupon(stripe)}], customer=None, invoice="in_1")
-    discounts.attach(doing, [{"coupon": coupon(stripe)}], customer=None, subscription="sub_1")
+    discounts.attach(doing, [DiscountGiven(coupon=coupon(stripe))], customer=None, invoice="in_1")
+    discounts.attach(doing, [DiscountGiven(coupon=coupon(stripe))], customer=None, subscription="sub_1")
     doing.commit()
     assert stripe.types().count("customer.discount.created") == 1
 
@@ -172,7 +175,10 @@ def subscribed(stripe: Double, **given: Any) -> Body:
     doing = step(stripe)
     doing.add({"id": "sub_1", "object": "subscription", "discounts": []})
     (discount,) = discounts.attach(
-        doing, [{"coupon": coupon(stripe, **given)}], customer=customer(stripe), subscription="sub_1"
+        doing,
+        [DiscountGiven(coupon=coupon(stripe, **given))],
+        customer=customer(stripe),
+        subscription="sub_1",
     )
     doing.change("sub_1", discounts=[discount["id"]])
     doing.commit()
@@ -194,7 +200,7 @@ def test_the_discount_of_a_customer_can_be_taken_away() -> None:
     ada = customer(stripe)
     assert stripe.refusal("DELETE", f"/v1/customers/{ada}/discount")["status"] == 404
     doing = step(stripe)
-    (discount,) = discounts.attach(doing, [{"coupon": coupon(stripe)}], customer=ada)
+    (discount,) = discounts.attach(doing, [DiscountGiven(coupon=coupon(stripe))], customer=ada)
     doing.commit()
     assert stripe.get(f"/v1/customers/{ada}")["discount"]["id"] == discount["id"]
     assert stripe.delete(f"/v1/customers/{ada}/discount")["deleted"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from millrace_lab.catalog import discounts, promotion_codes
+from millrace_lab.catalog.asking import DiscountGiven
 from millrace_lab.errors import StripeError
 from tests.support.double import OPENS, Double
 from tests.unit.millrace_lab.catalog.shops import coupon, customer, promotion_code, step
@@ -15,7 +16,9 @@ from tests.unit.millrace_lab.catalog.shops import coupon, customer, promotion_co
 
 def redeem(stripe: Double, code: str, by: str) -> dict[str, Any]:
     doing = step(stripe)
-    (discount,) = discounts.attach(doing, [{"promotion_code": code}], customer=by, subscription="sub_1")
+    (discount,) = discounts.attach(
+        doing, [DiscountGiven(promotion_code=code)], customer=by, subscription="sub_1"
+    )
     doing.commit()
     return discount
 

@@ -57,6 +57,12 @@ WRONG: tuple[tuple[str, dict[str, Any], str, str], ...] = (
         "frozen_time",
         "Invalid frozen_time: must be an integer Unix timestamp in seconds",
     ),
+    (
+        "POST /v1/invoices",
+        {"customer": "c", "days_until_due": 10**9},
+        "days_until_due",
+        "Invalid days_until_due",
+    ),
     ("POST /v1/tax_ids", {"type": "xx_vat", "value": "1"}, "type", "Invalid type: must be one of"),
     (
         "POST /v1/checkout/sessions",

@@ -21,6 +21,19 @@ def now(shop: Shop, schedule: Body) -> Body:
     return shop.get(f"/v1/subscription_schedules/{schedule['id']}")
 
 
+def test_a_default_payment_method_has_to_be_one() -> None:
+    shop = Shop()
+    customer, wrong = shop.customer(), {"default_payment_method": shop.small}
+    for given in (
+        {"phases": [phase(shop.small, **wrong)]},
+        {"phases": [phase(shop.small)], "default_settings": wrong},
+    ):
+        error = shop.refusal(
+            "POST", "/v1/subscription_schedules", customer=customer, start_date="now", **given
+        )
+        assert (error["status"], error["param"]) == (400, "default_payment_method")
+
+
 def test_a_phase_lasts_a_hundred_years_at_most() -> None:
     shop = Shop()
     long = phase(shop.small, duration={"interval": "month", "interval_count": 1201})

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from millrace.events import stripe
 from millrace.events.view.catalog import discounts
 from millrace.events.view.field import (
     BASIL,
     DAHLIA_JULY,
     LATEST_CHARGE,
+    Field,
     View,
+    as_money,
     flag,
     identity,
     inherited,
@@ -22,6 +26,7 @@ from millrace.events.view.field import (
     text,
     until,
 )
+from millrace.money import Money
 
 
 def _order(payment: View) -> str | None:
@@ -110,7 +115,6 @@ class PaymentIntent(View):
     network_decline_code = text("the card network's own reason", "last_payment_error.network_decline_code")
     failed_charge = identity("the attempt that failed", "last_payment_error.charge")
     failed_payment_method = identity("what failed to pay", "last_payment_error.payment_method")
-    next_action = text("what the customer has to do", "next_action.type")
     canceled_at = instant("when it was given up")
     cancellation_reason = text("why it was given up")
     created_at = instant("when it was made", "created")
@@ -218,13 +222,19 @@ def _ui_mode(it: View) -> str | None:
     return RENAMED.get(found, found) if isinstance(found, str) else None
 
 
+def _owed(customer: View, found: Any, path: str) -> Money | None:
+    """Whoever was never billed has no currency yet, and owes nothing in none."""
+    unbilled = found == 0 and customer.body.get("currency") is None
+    return None if unbilled else as_money(customer, found, path)
+
+
 class Customer(View):
     """Who buys. What names them is sealed and not part of the view."""
 
     id = required("the customer's id")
     customer_account = identity("the same, as an account")
     currency = text("what they are billed in")
-    balance = money("what they owe beside their invoices; a credit is negative")
+    balance = Field[Money | None]("what they owe beside their invoices; a credit is negative", _owed, ())
     delinquent = flag("whether their newest invoice is overdue; not taken back when dunning gives up")
     default_payment_method = identity(
         "what pays their invoices", "invoice_settings.default_payment_method", "default_source"

@@ -1,21 +1,23 @@
 """A believable quarter of a small SaaS company: Northwind Boards, 91 days from 1 July 2026.
 
-`build(seed)` plays the lives of its customers through the engine and returns every event Stripe would
-have sent, in order of time, with what must be true at the end. The same seed makes the same bytes.
+`build(seed)` plays the lives of its customers on the double and returns every event that it told, in order
+of time and as it is delivered, with what must be true at the end. The same seed makes the same bytes.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from lab.stripe import engine, personas, plans, truth
-from lab.stripe.model import DAY
-from lab.stripe.periods import moment
-from lab.stripe.shop import Buyer, Life, Shop
-from lab.stripe.world import Event, World
+from lab.northwind import personas, truth
+from lab.northwind.shop import Buyer, Life, Shop
+from millrace_lab.account import DAY, Account, Told
+from millrace_lab.api import Api
+from millrace_lab.delivery.letters import envelope
+from millrace_lab.errors import Body
+from millrace_lab.periods import moment
 
 START = datetime(2026, 7, 1, tzinfo=UTC)
 DAYS = 91
@@ -77,33 +79,40 @@ ROSTER: tuple[tuple[Persona, int, int], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Quarter:
-    """Events in order of their own second; the world they came from; what must be true at the end."""
+    """Events in order of their own second; the account they came from; what must be true at the end."""
 
     seed: int
     starts: datetime
     ends: datetime
-    events: list[tuple[datetime, Event]]
-    truth: truth.Truth
-    world: World
+    events: list[tuple[datetime, Body]] = field(repr=False)
+    truth: truth.Truth = field(repr=False)
+    account: Account = field(repr=False)  # its clock stands at the end, and it can live on
+    api: Api = field(repr=False)
 
 
 def build(seed: int = 1, customers: int = CUSTOMERS) -> Quarter:
     opens = int(START.timestamp())
     shop = Shop(seed, opens)
-    shop.do(engine.open_shop, plans.products(opens), plans.prices(opens), plans.tax_rates(opens))
-    for number, (persona, arrival_days) in enumerate(_cast(shop.random, customers), start=1):
-        arrival = opens + shop.random.randint(60, arrival_days * DAY)
-        shop.enter(persona(Buyer(shop, number)), arrival)
+    chance = random.Random(seed)  # noqa: S311 - a story, not a secret
+    for number, (persona, arrival_days) in enumerate(_cast(chance, customers), start=1):
+        buyer = Buyer(shop, number)
+        shop.enter(persona(buyer), opens + buyer.random.randint(60, arrival_days * DAY))
     shop.run(opens + DAYS * DAY)
-    told = sorted(shop.events, key=lambda event: int(event["created"]))
     return Quarter(
         seed=seed,
         starts=START,
         ends=moment(opens + DAYS * DAY),
-        events=[(moment(event["created"]), event) for event in told],
-        truth=truth.of(shop.world),
-        world=shop.world,
+        events=delivered(shop.account),
+        truth=truth.of(shop.account),
+        account=shop.account,
+        api=shop.api,
     )
+
+
+def delivered(account: Account) -> list[tuple[datetime, Body]]:
+    """Everything told, as it is delivered, in order of its second; within a second as it happened."""
+    told: list[Told] = sorted(account.events, key=lambda each: each.created)
+    return [(moment(each.created), envelope(account, each)) for each in told]
 
 
 def _cast(chance: random.Random, customers: int) -> list[tuple[Persona, int]]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lab.stripe import engine
-from lab.stripe.model import DAY, HOUR, MINUTE
-from lab.stripe.shop import ENDINGS, Buyer, Life
+from lab.northwind import plans
+from lab.northwind.shop import Buyer, Life
+from millrace_lab.account import DAY, HOUR, MINUTE
+from millrace_lab.errors import Body
 
 SOFT = ("insufficient_funds", "generic_decline", "do_not_honor", "processing_error")
 
@@ -20,7 +21,7 @@ def steady(b: Buyer) -> Life:
 
 
 def discounted(b: Buyer) -> Life:
-    b.starts(percent_off=b.random.choice((10, 20, 33)))
+    b.starts(discounts=[{"coupon": plans.coupon(b.random.choice(plans.PERCENTS_OFF))}])
     yield from ()
 
 
@@ -32,7 +33,7 @@ def settles_abroad(b: Buyer) -> Life:
     b.subscribes()
     yield b.later(5, 15)
     if b.random.random() < 0.5:
-        _refund(b, share=50)
+        b.is_refunded(percent=50)
 
 
 def annual(b: Buyer) -> Life:
@@ -42,39 +43,44 @@ def annual(b: Buyer) -> Life:
 
 
 def trial_converts(b: Buyer) -> Life:
-    b.starts(trial_days=b.random.choice((2, 7, 14)))
+    b.starts(trial_period_days=b.random.choice((2, 7, 14)))
     yield from ()
 
 
 def trial_canceled(b: Buyer) -> Life:
-    b.starts(trial_days=14)
+    b.starts(trial_period_days=14)
     yield b.later(2, 9)
-    b.do(engine.cancel_in_portal, b.subscription, "too_expensive")
+    b.cancels_in_portal("too_expensive")
+
+
+def without_card(ending: str) -> Body:
+    """What becomes of a trial that ends without a payment method, in Stripe's words."""
+    return {"end_behavior": {"missing_payment_method": ending}}
 
 
 def trial_without_card(b: Buyer) -> Life:
     b.arrives()
-    b.subscribes(trial_days=14, missing_payment_method="cancel")
+    b.subscribes(trial_period_days=14, trial_settings=without_card("cancel"))
     yield from ()
 
 
 def trial_paused_then_resumed(b: Buyer) -> Life:
     b.arrives()
-    b.subscribes(trial_days=7, missing_payment_method="pause")
+    b.subscribes(trial_period_days=7, trial_settings=without_card("pause"))
     yield b.later(9, 12)
     if b.random.random() < 0.7:
         b.brings_card()
-        yield b.shop.at + 5 * MINUTE
-        b.do(engine.resume, b.subscription)
+        yield b.shop.now + 5 * MINUTE
+        b.resumes()
 
 
 def trial_payment_recovers(b: Buyer) -> Life:
-    b.starts(b.random.choice(SOFT), "ok", trial_days=7)
+    b.starts(b.random.choice(SOFT), "ok", trial_period_days=7)
     yield from ()
 
 
 def trial_payment_exhausted(b: Buyer) -> Life:
-    b.starts(b.random.choice(SOFT), trial_days=14)
+    b.starts(b.random.choice(SOFT), trial_period_days=14)
     yield from ()
 
 
@@ -82,7 +88,7 @@ def seats_grow(b: Buyer) -> Life:
     b.starts(plan="team")
     for _ in range(b.random.randint(2, 4)):
         yield b.later(4, 16)
-        b.changes_seats(b.random.randint(1, 8), invoice_now=b.random.random() < 0.5)
+        b.changes_seats(b.random.randint(1, 8), how=b.random.choice(("create_prorations", "always_invoice")))
 
 
 def seats_breathe(b: Buyer) -> Life:
@@ -98,10 +104,10 @@ def seats_breathe(b: Buyer) -> Life:
 def upgrades(b: Buyer) -> Life:
     b.starts(plan="starter")
     yield b.later(3, 25)
-    b.moves_to("business", invoice_now=True)
+    b.moves_to("business", how="always_invoice")
     yield b.later(20, 30)
     if b.random.random() < 0.5:
-        b.moves_to("scale", invoice_now=True)
+        b.moves_to("scale", how="always_invoice")
 
 
 def downgrades(b: Buyer) -> Life:
@@ -115,31 +121,31 @@ def leaves_at_period_end(b: Buyer) -> Life:
     b.starts()
     yield b.later(10, 40)
     if b.random.random() < 0.6:
-        b.do(engine.cancel_in_portal, b.subscription, b.random.choice(("unused", "switched_service")))
+        b.cancels_in_portal(b.random.choice(("unused", "switched_service")))
     else:
-        b.do(engine.cancel_at_period_end, b.subscription)
+        b.updates(cancel_at_period_end=True)
 
 
 def thinks_again(b: Buyer) -> Life:
     b.starts()
     yield b.later(10, 20)
-    b.do(engine.cancel_in_portal, b.subscription, "missing_features")
+    b.cancels_in_portal("missing_features")
     yield b.later(1, 3)
-    b.do(engine.keep, b.subscription)
+    b.updates(cancel_at="")
 
 
 def leaves_at_once(b: Buyer) -> Life:
     b.starts()
     yield b.later(10, 45)
-    b.do(engine.cancel_now, b.subscription)
+    b.cancels_now()
 
 
 def leaves_refunded(b: Buyer) -> Life:
     """Money back in full within days, and gone."""
     b.starts()
     yield b.later(1, 5)
-    _refund(b, share=100)
-    b.do(engine.cancel_now, b.subscription)
+    b.is_refunded(percent=100)
+    b.cancels_now()
 
 
 def retry_recovers(b: Buyer) -> Life:
@@ -159,12 +165,12 @@ def hard_decline_replaced(b: Buyer) -> Life:
     b.starts("ok", b.random.choice(("lost_card", "stolen_card")))
     yield b.renewal() + 4 * DAY
     b.brings_card()
-    b.do(engine.pay, b.invoice().id)
+    b.pays()
 
 
 def exhausted(ending: str, hard: bool = False) -> Callable[[Buyer], Life]:
     def life(b: Buyer) -> Life:
-        b.starts("ok", "stolen_card" if hard else b.random.choice(SOFT), dunning=ENDINGS[ending])
+        b.starts("ok", "stolen_card" if hard else b.random.choice(SOFT), ending=ending)
         yield from ()
 
     return life
@@ -174,10 +180,10 @@ def late_success(ending: str) -> Callable[[Buyer], Life]:
     """Stripe has given up; days later the customer pays on the invoice page."""
 
     def life(b: Buyer) -> Life:
-        b.starts("ok", "insufficient_funds", dunning=ENDINGS[ending])
+        b.starts("ok", "insufficient_funds", ending=ending)
         yield b.renewal() + b.random.randint(18, 23) * DAY
-        b.do(engine.bank_says, b.card, ("ok",))
-        b.do(engine.pay, b.invoice().id)
+        b.bank_changes_its_mind()
+        b.pays()
 
     return life
 
@@ -185,7 +191,7 @@ def late_success(ending: str) -> Callable[[Buyer], Life]:
 def upgrade_fails(b: Buyer) -> Life:
     b.starts("ok", "insufficient_funds", "ok", plan="starter")
     yield b.later(5, 20)
-    b.moves_to("business", invoice_now=True)
+    b.moves_to("business", how="always_invoice")
 
 
 def first_payment_never(b: Buyer) -> Life:
@@ -195,78 +201,72 @@ def first_payment_never(b: Buyer) -> Life:
 
 def first_payment_second_try(b: Buyer) -> Life:
     b.starts("authentication_required", "ok")
-    yield b.shop.at + b.random.randint(5 * MINUTE, 3 * HOUR)
-    b.do(engine.pay, b.invoice().id)
-
-
-def _refund(b: Buyer, share: int, **kwargs: int) -> None:
-    paid = b.invoice()
-    charge = engine.charge_of(b.shop.world, paid.id)
-    settles = b.random.choice((0, 0, 30 * MINUTE))
-    b.do(engine.refund, charge.id, max(1, paid.amount_paid * share // 100), settles_after=settles, **kwargs)
+    yield b.shop.now + b.random.randint(5 * MINUTE, 3 * HOUR)
+    b.pays()
 
 
 def refund_part(b: Buyer) -> Life:
     b.starts()
     yield b.later(3, 20)
-    _refund(b, share=b.random.choice((10, 25, 50)))
+    b.is_refunded(percent=b.random.choice((10, 25, 50)))
 
 
 def refund_fails(b: Buyer) -> Life:
     b.starts()
     yield b.later(3, 12)
-    _refund(b, share=100, fails_after=3 * DAY)
+    b.is_refunded(percent=100, lab_fails_after=3 * DAY)
 
 
 def voided(b: Buyer) -> Life:
     """Support agrees that this month was not usable and voids the failing invoice."""
     b.starts("ok", "do_not_honor", "ok")
     yield b.renewal() + 2 * DAY
-    b.do(engine.void_invoice, b.invoice().id)
+    b.post(f"/v1/invoices/{b.invoice()['id']}/void")
 
 
 def forgiven(b: Buyer) -> Life:
     """Written off by hand, and the subscription ended."""
     b.starts("ok", "insufficient_funds")
     yield b.renewal() + 6 * DAY
-    b.do(engine.mark_uncollectible, b.invoice().id)
-    b.do(engine.cancel_now, b.subscription)
+    b.post(f"/v1/invoices/{b.invoice()['id']}/mark_uncollectible")
+    b.cancels_now()
 
 
 def credited_before_payment(b: Buyer) -> Life:
     """Part of a failing invoice is credited; the next retry collects the rest."""
     b.starts("ok", "insufficient_funds", "ok", plan="business")
     yield b.renewal() + DAY
-    b.do(engine.credit_note, b.invoice().id, b.invoice().total // 4, "product_unsatisfactory")
+    b.is_credited(b.invoice()["total"] // 4, reason="product_unsatisfactory")
 
 
 def credited_in_full(b: Buyer) -> Life:
     b.starts("ok", "insufficient_funds", "ok")
     yield b.renewal() + DAY
-    b.do(engine.credit_note, b.invoice().id, b.invoice().amount_remaining, "duplicate")
+    b.is_credited(b.invoice()["amount_remaining"], reason="duplicate")
 
 
 def credit_note_withdrawn(b: Buyer) -> Life:
     b.starts("ok", "insufficient_funds", "ok")
     yield b.renewal() + DAY
-    note = b.do(engine.credit_note, b.invoice().id, b.invoice().total // 5)
+    note = b.is_credited(b.invoice()["total"] // 5)
     yield b.later(0.1, 0.5)
-    b.do(engine.void_credit_note, note)
+    b.post(f"/v1/credit_notes/{note}/void")
 
 
 def credited_after_payment(b: Buyer) -> Life:
     b.starts()
     yield b.later(2, 14)
-    b.do(engine.credit_note, b.invoice().id, max(1, b.invoice().amount_paid // b.random.choice((1, 3, 4))))
+    amount = max(1, b.invoice()["amount_paid"] // b.random.choice((1, 3, 4)))
+    b.is_credited(amount, refund_amount=amount)
 
 
 def collection_paused(behavior: str) -> Callable[[Buyer], Life]:
     def life(b: Buyer) -> Life:
         b.starts()
         yield b.later(5, 20)
-        b.do(engine.pause_collection, b.subscription, behavior)
+        b.updates(pause_collection={"behavior": behavior})
         yield b.renewal() + b.random.randint(3, 9) * DAY
-        b.do(engine.resume_collection, b.subscription)
+        b.updates(pause_collection="")
 
     return life
 
@@ -274,13 +274,13 @@ def collection_paused(behavior: str) -> Callable[[Buyer], Life]:
 def pauses(b: Buyer) -> Life:
     b.starts()
     yield b.later(8, 20)
-    b.do(engine.pause, b.subscription)
+    b.pauses()
     yield b.later(12, 25)
-    b.do(engine.resume, b.subscription)
+    b.resumes()
 
 
 def pauses_within_a_second(b: Buyer) -> Life:
     b.starts()
     yield b.later(8, 20)
-    b.do(engine.pause, b.subscription)
-    b.do(engine.resume, b.subscription)
+    b.pauses()
+    b.resumes()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.stripe import stories
+from lab.northwind import stories
 
 Row = tuple[str, str | None]
 
