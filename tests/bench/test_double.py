@@ -4,6 +4,7 @@
                  answers a constant, asked by the same client with the same bytes
     deliveries   signed events of one second to a receiver that does nothing; floor: the same client posting
                  bytes of the same size, unsigned and unrecorded
+    a year       of a company with 1,000 customers, without deliveries; floor: writing its events once
 
 Counted in CPU seconds of the one process that is measured, so that a busy machine takes nothing away: what it
 does in a second of one core. What the wall clock said is told beside it.
@@ -23,15 +24,18 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import aiohttp
+import orjson
 import pytest
 
 from millrace_lab.account import Account
 from millrace_lab.api import Api
 from millrace_lab.clockwork import furnished
-from millrace_lab.delivery.letters import written
+from millrace_lab.delivery.letters import envelope, written
 from millrace_lab.delivery.mail import Mail
 from millrace_lab.delivery.schedule import Schedule
 from millrace_lab.delivery.sender import AT_ONCE, Sender
+from millrace_lab.storm.companies import Company
+from millrace_lab.storm.lives import CAST
 from tests.bench.ingest_cpu import used
 from tests.integration.millrace_lab.terminal import begin, end
 from tests.support.double import OPENS
@@ -39,6 +43,7 @@ from tests.support.double import OPENS
 REQUESTS = int(os.environ.get("BENCH_REQUESTS", "6000"))
 CONNECTIONS = 16
 WRITES_A_SECOND, DELIVERIES_A_SECOND = 500, 2000
+YEAR_SECONDS = 180
 WRITES_OF_FLOOR, DELIVERIES_OF_FLOOR = 0.15, 0.4
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
@@ -116,6 +121,22 @@ async def test_deliveries() -> None:
     tell("deliveries", found, floor)
     assert found.cpu >= DELIVERIES_A_SECOND
     assert found.cpu / floor.cpu >= DELIVERIES_OF_FLOOR
+
+
+def test_a_year_of_a_thousand_customers() -> None:
+    """Lived without deliveries; floor: writing each of its events once, as a webhook carries it."""
+    began = time.process_time()
+    account = Company(seed=1, days=365, customers=1000, cast=CAST).play()
+    lived = time.process_time() - began
+    for told in account.events:
+        orjson.dumps(envelope(account, told))
+    written_ = time.process_time() - began - lived
+    print(  # noqa: T201
+        f"\na year of 1,000 customers: {lived:.1f} s of one core, {len(account.events):,} events, "
+        f"{lived / written_:.2f} of writing them"
+    )
+    assert len(account.events) > 50_000
+    assert lived < YEAR_SECONDS
 
 
 def tell(what: str, found: Rates, floor: Rates) -> None:

@@ -69,7 +69,9 @@ def _expand(step: Step, body: Any, parts: list[str], path: str, version: str) ->
     if not isinstance(body, dict) or not parts:
         return
     name = parts[0]
-    if name not in body and (included := INCLUDED.get((body.get("object", ""), name))):
+    kind = body.get("object")  # of an event's `data` it is the object itself, no name
+    included = INCLUDED.get((kind, name)) if isinstance(kind, str) else None
+    if name not in body and included is not None:
         body[name] = rendered(included(step, step.find(body["id"]) or body), version, step.find)
     if name not in body and not body.get("deleted"):
         raise _unexpandable(path)

@@ -10,15 +10,13 @@ def method_for(step: Step, customer_id: str, subscription: Body | None) -> str |
     """The payment method that is charged: the subscription's own, else the customer's; None without any.
 
     A subscription's method is used even where it fails and the customer has a better one; one that has been
-    detached meanwhile is passed over (our reading). Source: facts/stripe.md §4.
+    detached meanwhile is passed over (our reading). Source: facts/stripe.md §4. At Stripe the older sources come
+    between and after them; here there are none.
     """
     customer = step.get("customer", customer_id)
-    of_subscription = subscription or {}
     chain = (
-        of_subscription.get("default_payment_method"),
-        of_subscription.get("default_source"),
+        (subscription or {}).get("default_payment_method"),
         customer["invoice_settings"]["default_payment_method"],
-        customer["default_source"],
     )
     return next((method for method in chain if method and _usable(step, method, customer_id)), None)
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 from starlette.requests import Request
@@ -20,10 +20,13 @@ from starlette.routing import Route
 
 from millrace_lab import clockwork, saving
 from millrace_lab.account import DAY, SETTINGS, Step, refuse_unless
+from millrace_lab.api.refusals import read
 from millrace_lab.delivery.mail import Attempt, Letter
 from millrace_lab.delivery.schedule import KNOBS, PROFILES, Schedule
 from millrace_lab.edge.triggers import trigger
 from millrace_lab.errors import Body, StripeError, invalid
+from millrace_lab.operations import Operation
+from millrace_lab.params import Count, Params, Second
 from millrace_lab.payments import charging, disputes, methods, payouts
 from millrace_lab.platform import endpoints
 from millrace_lab.rendering import shown
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from millrace_lab.edge.house import House
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": DAY, "w": 7 * DAY}
+Number = TypeVar("Number", int, float)
 Act = Callable[["House", Body, dict[str, str]], Awaitable[Body]]
 
 
@@ -84,10 +88,17 @@ async def hold(house: House, given: Body, names: dict[str, str]) -> Body:
 
 # What a person sets.
 
+KINDS: dict[str, tuple[type, ...]] = {
+    "twins": (int, float)
+}  # where a value may be of another kind than the default
+
 
 async def settings(house: House, given: Body, _: dict[str, str]) -> Body:
     unknown = given.keys() - SETTINGS.keys()
     refuse_unless(not unknown, f"Unknown setting: {', '.join(sorted(unknown))}")
+    for name, value in given.items():
+        fits = SETTINGS[name] is None or isinstance(value, KINDS.get(name, type(SETTINGS[name])))
+        refuse_unless(fits, f"Not a value of this setting: {name}", name)
     house.account.settings |= given
     return house.account.settings
 
@@ -113,16 +124,24 @@ async def schedule(house: House, given: Body, _: dict[str, str]) -> Body:
 def _schedule(current: Schedule, given: Body) -> Schedule:
     unknown = given.keys() - {"seed", "profile", *KNOBS}
     refuse_unless(not unknown, f"No such knob: {', '.join(sorted(unknown))}. There are: {', '.join(KNOBS)}.")
-    name = given.get("profile")
+    name = None if given.get("profile") is None else str(given["profile"])
     refuse_unless(
         name is None or name in PROFILES, f"No such profile: {name}. There are: {', '.join(PROFILES)}."
     )
     profile = PROFILES[name] if name else current.profile
-    profile = replace(profile, **{knob: float(given[knob]) for knob in KNOBS if knob in given})
-    made = Schedule(int(given.get("seed", current.seed)), profile, current.records)
+    profile = replace(profile, **{knob: _number(float, given, knob) for knob in KNOBS if knob in given})
+    seed = _number(int, given, "seed") if "seed" in given else current.seed
+    made = Schedule(seed, profile, current.records)
     for each in current.records:
         made.decide(each.event, each.endpoint, each.attempt, 0)
     return made
+
+
+def _number(kind: Callable[[Any], Number], given: Body, name: str) -> Number:
+    try:
+        return kind(given[name])
+    except (TypeError, ValueError):
+        raise invalid(f"Not a number: {name}", name) from None
 
 
 # Deliveries.
@@ -209,7 +228,9 @@ async def renew(house: House, _: Body, names: dict[str, str]) -> Body:
     """The card network replaces a customer's card."""
 
     def do(step: Step) -> Body:
-        methods.renew(step, step.get("payment_method", names["method"]))
+        method = step.get("payment_method", names["method"])
+        refuse_unless(method["type"] == "card", "Only cards are replaced.")
+        methods.renew(step, method)
         return step.get("payment_method", names["method"])
 
     return house.act(do)
@@ -277,22 +298,83 @@ ACTS: dict[str, Act] = {
 }
 
 
+class Advance(Params):
+    by: str | None = None
+    until: Second | None = None
+
+
+class Watch(Params):
+    after: Count | None = None
+    endpoint: str | None = None
+    event: str | None = None
+    limit: Count | None = None
+
+
+class Resend(Params):
+    endpoint: str | None = None
+
+
+class Roll(Params):
+    overlap: Count | None = None
+
+
+class Authenticate(Params):
+    succeeds: bool | None = None
+
+
+class Dispute(Params):
+    amount: Count | None = None
+    inquiry: bool | None = None
+    reason: str | None = None
+
+
+class Decide(Params):
+    won: bool | None = None
+
+
+class File(Params):
+    path: str
+
+
+ASKED: dict[str, type[Params]] = {
+    # what an act takes; the knobs of a schedule and the settings are checked where they are set
+    "POST /_lab/clock/advance": Advance,
+    "GET /_lab/deliveries": Watch,
+    "POST /_lab/events/{event}/resend": Resend,
+    "POST /_lab/endpoints/{endpoint}/roll": Roll,
+    "POST /_lab/payment_intents/{intent}/authenticate": Authenticate,
+    "POST /_lab/charges/{charge}/dispute": Dispute,
+    "POST /_lab/disputes/{dispute}/decide": Decide,
+    "POST /_lab/save": File,
+    "POST /_lab/load": File,
+}
+
+
 def routes(house: House) -> list[Route]:
     return [
-        Route(route.split(" ")[1], _handler(house, act), methods=[route.split(" ")[0]])
+        Route(route.split(" ")[1], _handler(house, route, act), methods=[route.split(" ")[0]])
         for route, act in ACTS.items()
     ]
 
 
-def _handler(house: House, act: Act) -> Callable[[Request], Awaitable[Response]]:
+def _handler(house: House, route: str, act: Act) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
         try:
             given = await _given(request)
+            if (asked := ASKED.get(route)) is not None:
+                given = {
+                    name: value for name, value in _read(route, asked, given).items() if value is not None
+                }
             return _json(200, shown(await act(house, given, dict(request.path_params))))
         except StripeError as error:
             return _json(error.status, error.body())
 
     return handle
+
+
+def _read(route: str, asked: type[Params], given: Body) -> Body:
+    """What was asked, in words and kinds. Raises StripeError 400, as Stripe's own operations do."""
+    return read(Operation(route, dict, asked), given).changes()
 
 
 async def _given(request: Request) -> Body:

@@ -70,6 +70,32 @@ async def test_what_cannot_be_set_is_refused_by_name(served: Served) -> None:
     assert set(PROFILES) == {"kind", "usual", "hostile"}
 
 
+ODD: list[tuple[str, dict[str, Any]]] = [
+    ("/clock/advance", {"until": "soon"}),
+    ("/clock/advance", {"until": 10**14}),
+    ("/clock/advance", {"for": "1d"}),
+    ("/schedule", {"profile": ["usual"]}),
+    ("/schedule", {"lost": "often"}),
+    ("/schedule", {"seed": None}),
+    ("/settings", {"draft_seconds": "an hour"}),
+    ("/settings", {"dunning": "never"}),
+    ("/endpoints/we_1/roll", {"overlap": "x"}),
+    ("/charges/ch_1/dispute", {"mood": "angry"}),
+    ("/disputes/dp_1/decide", {"won": "perhaps"}),
+    ("/save", {}),
+]
+
+
+@pytest.mark.parametrize(("path", "given"), ODD)
+async def test_what_makes_no_sense_is_refused_and_changes_nothing(
+    path: str, given: dict[str, Any], served: Served
+) -> None:
+    before = dict(served.house.account.settings), served.house.mail.schedule.profile
+    answer = await served.http.post(f"/_lab{path}", json=given)
+    assert answer.status_code == 400, answer.text
+    assert (served.house.account.settings, served.house.mail.schedule.profile) == before
+
+
 async def test_settings_are_what_a_person_has_in_the_dashboard(served: Served) -> None:
     assert (await served.lab("/settings", draft_seconds=60))["draft_seconds"] == 60
     assert (await served.http.get("/_lab/settings")).json()["draft_seconds"] == 60

@@ -121,25 +121,29 @@ def test_numbers_of_invoices_are_the_customers_own() -> None:
 
 
 CHAIN = [
-    # subscription's method   its source    customer's method   → charged
-    ("pm_sub", "src_sub", "pm_customer", "pm_sub"),
-    (None, "src_sub", "pm_customer", "src_sub"),
-    (None, None, "pm_customer", "pm_customer"),
-    (None, None, None, None),
+    # the subscription has a method   the customer has one   → whose is charged
+    (True, True, "subscription"),
+    (True, False, "subscription"),
+    (False, True, "customer"),
+    (False, False, None),
 ]
 
 
-@pytest.mark.parametrize(("method", "source", "default", "charged"), CHAIN)
-def test_with_what_a_customer_pays(
-    method: str | None, source: str | None, default: str | None, charged: str | None
-) -> None:
+@pytest.mark.parametrize(("own", "default", "charged"), CHAIN)
+def test_with_what_a_customer_pays(own: bool, default: bool, charged: str | None) -> None:
     stripe = Double()
     ada = customer(stripe)
+    cards: dict[str | None, str | None] = {None: None}
+    for whose in ("subscription", "customer"):
+        card = stripe.post("/v1/payment_methods", type="card", card={"token": "tok_visa"})["id"]
+        stripe.post(f"/v1/payment_methods/{card}/attach", customer=ada)
+        cards[whose] = card
+    if default:
+        stripe.post(f"/v1/customers/{ada}", invoice_settings={"default_payment_method": cards["customer"]})
     step = stripe.account.step()
-    step.change(ada, invoice_settings={"default_payment_method": default})
-    subscription = {"default_payment_method": method, "default_source": source}
-    assert paying.method_for(step, ada, subscription) == charged
-    assert paying.method_for(step, ada, None) == default
+    subscription = {"default_payment_method": cards["subscription"] if own else None}
+    assert paying.method_for(step, ada, subscription) == cards[charged]
+    assert paying.method_for(step, ada, None) == (cards["customer"] if default else None)
 
 
 def test_a_subscriptions_method_that_was_detached_is_passed_over() -> None:

@@ -78,3 +78,11 @@ def _hidden(value: object) -> bool:
     if isinstance(value, dict):
         return any(key.startswith("_") or _hidden(each) for key, each in value.items())
     return isinstance(value, list) and any(_hidden(each) for each in value)
+
+
+def test_the_data_of_an_event_is_no_object_of_its_own() -> None:
+    stripe = Double()
+    stripe.post("/v1/customers")
+    event = stripe.told()[0].id
+    for path in ("data.id", "data.subscriptions"):
+        assert stripe.refusal("GET", f"/v1/events/{event}", expand=[path])["status"] == 400

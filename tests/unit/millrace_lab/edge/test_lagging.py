@@ -35,3 +35,12 @@ def test_writers_and_new_objects_never_lag() -> None:
     assert stripe.post(f"/v1/products/{product}", name="new")["metadata"] == {"a": "1", "b": "2"}
     stripe.delete(f"/v1/products/{product}")
     assert stripe.refusal("GET", f"/v1/products/{product}")["status"] == 404
+
+
+def test_what_lived_on_a_deleted_clock_is_gone_at_once() -> None:
+    stripe = Double(lag_seconds=60)
+    clock = stripe.post("/v1/test_helpers/test_clocks", frozen_time=stripe.now)["id"]
+    customer = stripe.post("/v1/customers", test_clock=clock)["id"]
+    stripe.post(f"/v1/customers/{customer}", name="Ada")
+    stripe.delete(f"/v1/test_helpers/test_clocks/{clock}")
+    assert stripe.get(f"/v1/customers/{customer}")["deleted"] is True

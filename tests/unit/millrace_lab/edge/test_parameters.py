@@ -145,6 +145,22 @@ def test_an_older_versions_odd_value_is_refused_as_any_other() -> None:
     assert Double().api.call(request).status == 501
 
 
+def test_what_is_missing_in_a_parameter_is_named_by_it_also_below_the_first_level() -> None:
+    stripe = Double()
+    customer = stripe.post("/v1/customers")["id"]
+    error = stripe.refusal("POST", "/v1/invoices", customer=customer, default_tax_rates=["txr_none"])
+    assert (error["status"], error["param"]) == (400, "tax_rates")
+
+
+def test_a_time_that_has_not_come_to_be_is_in_no_range() -> None:
+    stripe = Double()
+    customer = stripe.post("/v1/customers")["id"]
+    stripe.post("/v1/invoices", customer=customer)
+    due = stripe.post("/v1/invoices", customer=customer, collection_method="send_invoice", days_until_due=3)
+    found = stripe.get("/v1/invoices", due_date={"lt": stripe.now + 4 * 86_400})["data"]
+    assert [invoice["id"] for invoice in found] == [due["id"]]
+
+
 def test_empty_words_in_a_list_stay_words() -> None:
     stripe = Double()
     product = stripe.post("/v1/products", name="Team")["id"]

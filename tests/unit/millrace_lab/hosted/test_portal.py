@@ -176,6 +176,26 @@ def test_a_change_is_confirmed_as_the_shop_proposed_it() -> None:
     assert ada.stripe.get(f"/v1/subscriptions/{sub['id']}")["items"]["data"][0]["quantity"] == 5
 
 
+def test_what_was_proposed_for_a_subscription_that_is_no_more_cannot_be_done() -> None:
+    ada = Customer()
+    sub = ada.subscribed()
+    here = configured(
+        ada, subscription_update={"products": [{"product": ada.product, "prices": [ada.monthly]}]}
+    )
+    asked = {"subscription": sub["id"], "items": [{"id": sub["items"]["data"][0]["id"], "quantity": 5}]}
+    flow = {"type": "subscription_update_confirm", "subscription_update_confirm": asked}
+    session = ada.portal(sub["customer"], configuration=here, flow_data=flow)
+    other = {"price": ada.price(500, recurring={"interval": "month"})}
+    ada.stripe.post(
+        f"/v1/subscriptions/{sub['id']}", items=[{"id": asked["items"][0]["id"], "deleted": True}, other]
+    )
+    page = ada.look(session, "portal")
+    assert (page.buttons(), "nothing to confirm" in page.text) == ([], True)
+    ada.stripe.delete(f"/v1/subscriptions/{sub['id']}")
+    page = ada.look(session, "portal")
+    assert (page.buttons(), "has ended" in page.text) == ([], True)
+
+
 def test_a_change_of_what_the_subscription_has_not_cannot_be_proposed() -> None:
     ada = Customer()
     sub = ada.subscribed()
