@@ -27,7 +27,7 @@ def shown(body: Any) -> Any:
 def changed_from(before: Body, after: Body) -> Body:
     """Stripe's `previous_attributes`: old values of changed keys; of a changed array, the whole array.
 
-    Source: facts/stripe.md §2 and the recorded bodies of §7.
+    Source: recorded bodies; docs/lab/behaviours.md.
     """
     changed: Body = {}
     for key, old in before.items():

@@ -28,8 +28,8 @@ import ledger.fold
 import ledger.store
 from ingest.domain.routing import topic_of
 from lab.demo.site import COMPANY
-from lab.stack import Stack
 from lab.northwind import quarter
+from lab.stack import Stack
 from millrace import postgres
 from millrace.clock import FrozenClock
 from millrace.consumer import Batches, Fold, Record, read, run

@@ -20,9 +20,9 @@ import pytest
 
 from lab.demo.processes import Owner, processes
 from lab.demo.site import ACCOUNT, Endpoint, Site, prepare
+from lab.northwind import stories
 from lab.stack import manage
 from lab.stack.jars import CHECKOUT
-from lab.northwind import stories
 from operations.send import Sender, sender
 
 RATE = int(os.environ.get("BENCH_RATE", "200"))

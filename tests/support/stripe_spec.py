@@ -22,7 +22,7 @@ MODULE, VERSION = "github.com/stripe/stripe-mock", "v0.203.0"
 SUM = "h1:EzW7nb/fphqcAkgVRHAaC88OaAZo6SBWSl54cflDTio="
 DESCRIBES = "2026-08-26.dahlia"
 
-# (object, or the name of a part of one; field) that is newer than the description. Source: stripe-python 16.1.0's typed resources.
+# (object, or the name of a part of one; field) that is newer than the description. Source: stripe-python 16.1.0.
 NEWER: frozenset[tuple[str, str]] = frozenset(
     {
         ("invoice", "status_details"),
@@ -34,8 +34,8 @@ NEWER: frozenset[tuple[str, str]] = frozenset(
 )
 # (where, value) of an enumeration that is newer than the description. Source: the same.
 NEWER_VALUES: frozenset[tuple[str, str]] = frozenset({(".flow.type", "subscription_pause")})
-# (object, field) that bodies carry although this does not describe it. Source: recorded ones (facts/stripe.md
-# §7), and stripe-python 16.1.0, which requires the type of a product.
+# (object, field) that bodies carry although this does not describe it. Source: recorded bodies, and stripe-python
+# 16.1.0, which requires the type of a product.
 UNDESCRIBED: frozenset[tuple[str, str]] = frozenset(
     {("subscription", "plan"), ("subscription", "quantity"), ("subscription_item", "plan")}
     | {("product", "type")}

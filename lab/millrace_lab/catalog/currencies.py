@@ -1,6 +1,6 @@
 """Currencies: how many decimals their minor unit has at Stripe, which differs from ISO 4217.
 
-Source: docs.stripe.com/currencies; facts/stripe.md §4.
+Source: docs.stripe.com/currencies; docs/lab/behaviours.md.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def split(
 
     Discounts act one after the other, each on what the ones before left. An amount off is shared out in
     proportion, floored, the remainder on the last one: 500 over 1000 and 2000 is 166 and 334
-    (facts/ledger.md §4). Amounts that are not positive bear nothing. `products` are the products of the
+    (docs/lab/behaviours.md). Amounts that are not positive bear nothing. `products` are the products of the
     amounts, for coupons that apply to some only; without them every amount counts.
     """
     left = list(amounts)

@@ -146,7 +146,7 @@ def in_currency(price: Body, currency: str) -> Body:
 def plan_of(price: Body) -> Body:
     """The legacy twin of a price, which Stripe still sends on subscriptions and their items.
 
-    Source: facts/stripe.md §7.1. A price that does not recur has none.
+    Source: docs/lab/behaviours.md. A price that does not recur has none.
     """
     recurring = price["recurring"]
     transform = price["transform_quantity"]

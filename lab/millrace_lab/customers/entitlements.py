@@ -2,7 +2,7 @@
 
 Entitlements are worked out anew whenever a subscription changes; a difference is told as
 `entitlements.active_entitlement_summary.updated`, whose body embeds ten of them at most.
-Source: docs.stripe.com/billing/entitlements; facts/stripe.md §4.
+Source: docs.stripe.com/billing/entitlements; docs/lab/behaviours.md.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ def method_for(step: Step, customer_id: str, subscription: Body | None) -> str |
     """The payment method that is charged: the subscription's own, else the customer's; None without any.
 
     A subscription's method is used even where it fails and the customer has a better one; one that has been
-    detached meanwhile is passed over (our reading). Source: facts/stripe.md §4. At Stripe the older sources come
+    detached meanwhile is passed over (our reading). Source: docs/lab/behaviours.md. At Stripe the older sources come
     between and after them; here there are none.
     """
     customer = step.get("customer", customer_id)

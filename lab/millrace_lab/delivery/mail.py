@@ -3,7 +3,7 @@
 It makes no request itself: `take` hands letters out in the order of virtual time, `record` takes the answer.
 Only an automatic attempt decides about further ones: copies and resends are sent and written down, no more.
 
-Source: docs.stripe.com/webhooks; facts/stripe.md §1.
+Source: docs.stripe.com/webhooks; docs/lab/behaviours.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The `Stripe-Signature` header: one `v1` for each secret that is still good.
 
 Each attempt is signed anew with its own `t`. The `v0` of test mode is a decoy that receivers have to ignore.
-Source: docs.stripe.com/webhooks#verify-manually; facts/stripe.md §1.
+Source: docs.stripe.com/webhooks#verify-manually; docs/lab/behaviours.md.
 """
 
 from __future__ import annotations

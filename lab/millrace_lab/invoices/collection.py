@@ -4,7 +4,7 @@ draft → open → paid | uncollectible | void;  uncollectible → paid | void.
 
 The payment itself happens in `payments`; what became of it is heard in `settling`, whoever asked for it:
 the schedule, a person at the API, or the customer on the page.
-Source: docs.stripe.com/invoicing/integration/workflow-transitions; facts/stripe.md §2 and §4.
+Source: docs.stripe.com/invoicing/integration/workflow-transitions; docs/lab/behaviours.md.
 """
 
 from __future__ import annotations

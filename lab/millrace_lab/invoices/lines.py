@@ -81,7 +81,7 @@ def body(step: Step, line: Line, invoice: str) -> Body:
 def parent(line: Line) -> Body | None:
     """Where a line comes from: an item of a subscription, or a waiting invoice item.
 
-    A proration of a subscription item names both. Source: facts/stripe.md §3 (basil).
+    A proration of a subscription item names both. Source: docs/lab/behaviours.md (basil).
     """
     shared = {
         "proration": line.proration,

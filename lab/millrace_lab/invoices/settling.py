@@ -80,7 +80,7 @@ def _overpaid(step: Step, invoice: Body, amount: int) -> None:
 def paid_up(step: Step, before: Body, *, by_payment: bool) -> Body:
     """Nothing remains. `by_payment`: not by a credit note, and not outside Stripe.
 
-    A first invoice paid at its creation was attempted and yet counts no attempt. Source: facts/stripe.md §7.
+    A first invoice paid at its creation was attempted and yet counts no attempt. Source: docs/lab/behaviours.md.
     """
     id_ = before["id"]
     now = step.get("invoice", id_)

@@ -2,7 +2,9 @@
 
 Order of the arithmetic, for each line: its own discounts, the invoice's discounts, prepaid credits, taxes.
 `subtotal` already has the lines' own discounts inside; `total` is `subtotal` less the invoice's
-discounts and the prepaid credits, plus exclusive tax. Source: docs.stripe.com/api/invoices/object; facts/ledger.md §4.
+discounts and the prepaid credits, plus exclusive tax.
+
+Source: docs.stripe.com/api/invoices/object; docs/lab/behaviours.md.
 """
 
 from __future__ import annotations

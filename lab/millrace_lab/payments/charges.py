@@ -2,7 +2,7 @@
 
 Told: charge.succeeded, pending, failed, captured, expired, refunded, updated. A charge does not name its
 invoice any more; the hidden `_invoice` does, for the renderings of older versions.
-Source: docs.stripe.com/api/charges, facts/stripe.md §4 and §7.
+Source: docs.stripe.com/api/charges, docs/lab/behaviours.md.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ DECLINES: dict[str, Words] = {
 }
 
 # After one of these Stripe keeps a retry scheduled, but makes no attempt with the same payment method.
-# Source: facts/stripe.md §4, docs.stripe.com/billing/revenue-recovery/smart-retries.
+# Source: docs/lab/behaviours.md, docs.stripe.com/billing/revenue-recovery/smart-retries.
 HARD = frozenset(
     {
         "authentication_required",

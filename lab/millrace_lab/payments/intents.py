@@ -4,7 +4,7 @@
                                                     ↘ requires_capture ↗          ↘ canceled
 
 Told here: payment_intent.created, canceled. What an attempt tells is in `charging`.
-Source: docs.stripe.com/payments/paymentintents/lifecycle, facts/stripe.md §7.4.
+Source: docs.stripe.com/payments/paymentintents/lifecycle, docs/lab/behaviours.md.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def change_amount(step: Step, id_: str, amount: int) -> Body:
 def named_order(intent: Body) -> Body:
     """Intents of invoices name their invoice once they were tried or canceled, never when they are created.
 
-    Recorded of succeeded and canceled ones (facts/stripe.md §7); of failed ones it is our reading.
+    Recorded of succeeded and canceled ones (docs/lab/behaviours.md); of failed ones it is our reading.
     """
     details: Body = intent["payment_details"]
     return {**details, "order_reference": intent["_invoice"]} if intent["_invoice"] else details

@@ -4,7 +4,7 @@ A transaction is made pending or available; what is pending becomes available at
 `balance.available`. No event tells of a transaction itself: it is found through its source or by listing.
 Units: integer minor units of the settlement currency; rates are millionths of a settled unit for one unit.
 Sources: docs.stripe.com/api/balance_transactions/object, docs.stripe.com/reports/reporting-categories,
-facts/stripe.md §4. Fees, rates and delays are ours, and tables below.
+docs/lab/behaviours.md. Fees, rates and delays are ours, and tables below.
 """
 
 from __future__ import annotations

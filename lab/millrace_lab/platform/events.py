@@ -1,7 +1,7 @@
 """Events: what was told, newest first, for thirty days.
 
 Rendered in the account's version whatever version the caller asks with, while a webhook is rendered in its
-endpoint's: one event may have two shapes. Source: docs.stripe.com/api/events, facts/stripe.md §1.
+endpoint's: one event may have two shapes. Source: docs.stripe.com/api/events, docs/lab/behaviours.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every snapshot event has a thin one of the same change, `v1.` and its type; some exist as thin ones only.
 A thin event is pushed without its data: who wants `changes`, `snapshot_event` or `data` fetches it.
-Source: docs.stripe.com/event-destinations, docs.stripe.com/api/v2/core/events, facts/stripe.md §1.
+Source: docs.stripe.com/event-destinations, docs.stripe.com/api/v2/core/events, docs/lab/behaviours.md.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def _subscription(body: Body) -> Values:
 
 
 def _ends_at(body: Body) -> int | None:
-    """Scheduled to end if either field says so. Source: facts/stripe.md §3, scheduled cancel."""
+    """Scheduled to end if either field says so. Source: docs/lab/behaviours.md, scheduled cancel."""
     at: int | None = body["cancel_at"]
     if at is not None or not body["cancel_at_period_end"]:
         return at

@@ -172,7 +172,7 @@ def is_metered(price: Body) -> bool:
 def keep_items(step: Step, sub: str, items: list[Body]) -> Body:
     """The items a subscription has from now on, with the undocumented `plan` and `quantity` that follow.
 
-    Source: facts/stripe.md §7: both are still sent at the top; they are null for several items.
+    Source: docs/lab/behaviours.md: both are still sent at the top; they are null for several items.
     """
     kept = {item["id"] for item in items}
     for gone in step.of("subscription_item", sub):

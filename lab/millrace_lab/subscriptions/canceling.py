@@ -2,7 +2,7 @@
 
 A scheduled end is spelled in two ways. The boolean `cancel_at_period_end` comes with the `cancel_at` that
 follows from it; a portal cancellation in the flexible mode sets `cancel_at` alone. Sources:
-docs.stripe.com/billing/subscriptions/cancel; stripe/stripe-node#2470; facts/stripe.md §3 and §7.8.
+docs.stripe.com/billing/subscriptions/cancel; stripe/stripe-node#2470; docs/lab/behaviours.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Prorations: what the rest of a period costs, to the second, and what is given back for it.
 
-Source: docs.stripe.com/billing/subscriptions/prorations; facts/ledger.md §4. Each line is rounded once. The
+Source: docs.stripe.com/billing/subscriptions/prorations; docs/lab/behaviours.md. Each line is rounded once. The
 classic mode credits the item's present price; the flexible one credits what was really debited.
 """
 

@@ -1,6 +1,6 @@
 """How the fate of an invoice moves its subscription. Rooms below announce; nothing here is asked for by a caller.
 
-The transition table is facts/stripe.md §3. Source: docs.stripe.com/billing/subscriptions/overview.
+Source: docs.stripe.com/billing/subscriptions/overview.
 """
 
 from __future__ import annotations

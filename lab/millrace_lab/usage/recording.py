@@ -2,7 +2,7 @@
 
 At once: the meter, the payload's keys, the time, an identifier that was seen within 24 hours. Afterwards, by a
 report: whether there is such a customer, whether the value is a number. A stream checks nothing at once.
-Source: docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api; facts/stripe.md §4.
+Source: docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api; docs/lab/behaviours.md.
 """
 
 from __future__ import annotations

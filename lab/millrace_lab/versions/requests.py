@@ -1,7 +1,7 @@
 """Parameters of an older version, in the words of the newest.
 
 What an older version took and the double cannot translate answers 501 or 400, as in the newest version.
-Source: facts/stripe.md §3, docs.stripe.com/changelog.
+Source: docs/lab/behaviours.md, docs.stripe.com/changelog.
 """
 
 from __future__ import annotations

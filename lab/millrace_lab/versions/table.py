@@ -1,7 +1,7 @@
 """What each version of the API changed, newest first, as a way back to the one before.
 
 A field is shown from the version on that brought it; where only a release of stripe-python tells, from the
-major version of that release on. Sources: facts/stripe.md §3 and §7; docs.stripe.com/changelog; the typed
+major version of that release on. Sources: docs/lab/behaviours.md; docs.stripe.com/changelog; the typed
 objects of stripe-python 10.12, 11.6, 12.5, 13.2 and 16.1, which differ by exactly these fields.
 """
 

@@ -24,8 +24,8 @@ from dunning import commands as dunning
 from dunning.jobs import Timers
 from entitlement import commands as entitlement
 from ingest import commands as ingest
-from lab.stack.jars import CHECKOUT
 from lab.northwind import quarter
+from lab.stack.jars import CHECKOUT
 from ledger import commands as ledger
 from millrace import postgres, sealing, topics
 from millrace.clock import FrozenClock

@@ -13,10 +13,10 @@ from entitlement.catalog import read
 from entitlement.domain.customer import Customer
 from entitlement.domain.newer import Standing
 from entitlement.fold import fold
-from millrace_lab.rendering import changed_from
 from millrace.consumer import Record
 from millrace.consumer.judge import Judged, run
 from millrace.events.ours import DunningChanged
+from millrace_lab.rendering import changed_from
 from tests.support.events import ACCOUNT, record, record_of
 
 Body = dict[str, Any]

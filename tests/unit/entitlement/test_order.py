@@ -7,8 +7,8 @@ from itertools import permutations
 import pytest
 
 from lab.northwind import stories
-from millrace_lab.account import DAY
 from millrace.consumer.judge import run
+from millrace_lab.account import DAY
 from tests.support.events import ACCOUNT, records_of
 from tests.unit.entitlement.telling import CATALOG, FOLD, Body, Told, end_of, stands
 

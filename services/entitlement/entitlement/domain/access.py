@@ -24,7 +24,7 @@ from millrace.events import instant, stripe
 
 Verdict = dict[str, Any]
 
-GIVES_ACCESS: Mapping[str, bool] = {  # the statuses of facts/stripe.md §3; one that is not here gives none
+GIVES_ACCESS: Mapping[str, bool] = {  # the statuses that Stripe has; one that is not here gives none
     "incomplete": False,  # its first payment has not succeeded
     "incomplete_expired": False,
     "trialing": True,

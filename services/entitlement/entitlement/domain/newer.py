@@ -8,7 +8,7 @@ order with the fewest contradictions is taken, from the state of the second befo
 Where that leaves two answers, or something is seen to be missing, the state is in doubt: it is applied all
 the same, and Stripe should be asked.
 
-Source: facts/stripe.md §2, §7; docs.stripe.com/webhooks ("don't use created to determine event order").
+Source: docs.stripe.com/webhooks ("don't use created to determine event order").
 """
 
 from __future__ import annotations

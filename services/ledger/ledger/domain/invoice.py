@@ -48,7 +48,7 @@ ON_VOIDING = {Account.REVENUE: Account.VOIDS}
 def finalized(book: Book, event: Event) -> Told:
     """The claim, and what the customer's balance pays of it. A claim of nothing is a fact without lines.
 
-    Source: facts/ledger.md §3; the amounts are Stripe's and must agree with the total that Stripe states.
+    Source: docs.stripe.com/api/invoices. The amounts are Stripe's and must agree with the total that Stripe states.
     """
     invoice = object_of(event)
     return settled(book, [_claim(invoice, event), *_from_balance(invoice, event)])

@@ -36,7 +36,7 @@ def percent(share: str) -> Body:
 
 SPLITS = [
     # coupons                          amounts              taken off each, by each coupon
-    ([off(500)], [1000, 2000], [[166], [334]]),  # facts/ledger.md §4
+    ([off(500)], [1000, 2000], [[166], [334]]),  # docs/lab/behaviours.md
     ([off(500)], [2000, 1000], [[333], [167]]),
     ([off(5000)], [1000, 2000], [[1000], [2000]]),
     ([off(500)], [1000, -1000], [[500], []]),

@@ -1,7 +1,7 @@
 """One canonical state, seen in the version that the caller speaks.
 
 The expected shapes are those of the typed objects of stripe-python 10.12 (2024-06-20), 11.6 (acacia), 12.5
-(basil), 13.2 (clover) and 16.1 (endive), and of facts/stripe.md §3.
+(basil), 13.2 (clover) and 16.1 (endive), and of docs/lab/behaviours.md.
 """
 
 from __future__ import annotations

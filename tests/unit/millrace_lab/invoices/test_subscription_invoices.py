@@ -16,7 +16,7 @@ def latest(stripe: Double, sub: Any) -> Any:
 
 
 def test_a_first_invoice_paid_at_creation_was_attempted_and_counts_no_attempt() -> None:
-    """Source: facts/stripe.md §7, recorded bodies."""
+    """Source: docs/lab/behaviours.md, recorded bodies."""
     stripe = Double()
     invoice = latest(stripe, subscribed(stripe, shop.customer(stripe)))
     assert shop.parts(invoice, "status", "billing_reason", "attempted", "attempt_count") == (

@@ -54,7 +54,7 @@ def test_totals(amounts: list[int], off: dict[str, str], tax: tuple[str, bool] |
 
 
 def test_an_amount_off_is_shared_out_floored_and_the_rest_on_the_last_line() -> None:
-    """The published split of 500 over 1000 and 2000. Source: facts/ledger.md §4."""
+    """The published split of 500 over 1000 and 2000. Source: docs/lab/behaviours.md."""
     stripe = Double()
     off = coupon(stripe, amount_off=500, currency="usd")
     invoice = shop.opened(stripe, shop.customer(stripe), 1000, 2000, discounts=[{"coupon": off}])

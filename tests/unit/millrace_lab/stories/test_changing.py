@@ -1,7 +1,7 @@
 """Stories of subscriptions that change: seats, plans, intervals, phases.
 
 Their months have 31 days (July and August 2026), so a share of one is n/31. A proration is
-price x quantity x remaining / period, to the second, rounded once a line (facts/ledger.md §4;
+price x quantity x remaining / period, to the second, rounded once a line (docs/lab/behaviours.md;
 docs.stripe.com/billing/subscriptions/prorations).
 """
 

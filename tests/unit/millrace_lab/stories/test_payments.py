@@ -84,7 +84,7 @@ def test_written_off_and_paid_after_all() -> None:
 def test_paid_outside_stripe() -> None:
     """Due on day 14 and overdue then; the transfer of day 20 is noted by hand: paid, and nothing was charged.
 
-    `invoice.paid` without `invoice.payment_succeeded`: facts/stripe.md §4.
+    `invoice.paid` without `invoice.payment_succeeded`: docs/lab/behaviours.md.
     """
     company = Stage(hears="subscription.updated invoice.[cfwsop]* charge.* invoice_payment.*")
     company.sells("Team", "90.00")

@@ -109,7 +109,7 @@ def test_thinking_again_leaves_no_trace() -> None:
 
 @pytest.mark.parametrize(("mode", "boolean"), [("flexible", False), ("classic", True)])
 def test_the_portal_tells_it_twice_a_second_apart(mode: str, boolean: bool) -> None:
-    """Source: facts/stripe.md §7.8: the second update adds what the customer said."""
+    """Source: docs/lab/behaviours.md: the second update adds what the customer said."""
     shop = Shop()
     sub = running(shop, billing_mode={"type": mode})
     mark = shop.mark()

@@ -79,7 +79,7 @@ def test_what_may_not_be_combined_is_refused() -> None:
 
 
 def test_mixed_intervals_have_periods_of_their_own() -> None:
-    """Source: docs.stripe.com/billing/subscriptions/mixed-interval; facts/stripe.md §3 (basil)."""
+    """Source: docs.stripe.com/billing/subscriptions/mixed-interval; docs/lab/behaviours.md (basil)."""
     shop = Shop()
     yearly = shop.plan("Yearly", 9000, "year")
     sub = shop.subscribe(shop.customer(), shop.small, yearly)

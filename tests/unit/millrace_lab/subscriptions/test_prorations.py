@@ -26,7 +26,7 @@ PUBLISHED = [
 def test_the_published_examples_come_out_to_the_cent(
     price: int, remaining: int, period: int, stripe: int, by_days: int
 ) -> None:
-    """Source: facts/ledger.md §4, from docs.stripe.com/billing/subscriptions/prorations and two fixtures."""
+    """Source: docs/lab/behaviours.md, from docs.stripe.com/billing/subscriptions/prorations and two fixtures."""
     assert prorated(price, period - remaining, 0, period) == stripe
     assert abs(by_days - stripe) > 1
 

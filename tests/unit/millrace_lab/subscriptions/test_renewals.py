@@ -10,7 +10,7 @@ DAY = 86400
 
 
 def test_a_renewal_is_told_with_the_whole_old_item() -> None:
-    """Source: facts/stripe.md §7.9: `previous_attributes` is the old item, whole, and the latest invoice."""
+    """Source: docs/lab/behaviours.md: `previous_attributes` is the old item, whole, and the latest invoice."""
     shop = Shop()
     sub = shop.subscribe(shop.customer(), shop.small, metadata={"team": "7"})
     shop.wait("30d")

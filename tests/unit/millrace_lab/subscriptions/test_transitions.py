@@ -1,6 +1,6 @@
 """The statuses of a subscription: every move that Stripe knows, each told as the story that causes it.
 
-The table is facts/stripe.md §3.
+Source: docs.stripe.com/billing/subscriptions/overview.
 """
 
 from __future__ import annotations
