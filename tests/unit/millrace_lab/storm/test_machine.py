@@ -53,5 +53,5 @@ def test_a_careful_receiver_comes_through_any_storm() -> None:
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_one_does_not(wrong: type[Careful]) -> None:
     with pytest.raises(AssertionError):
-        tried = settings(TRIED, max_examples=100, stateful_step_count=40)
+        tried = settings(TRIED, max_examples=400, stateful_step_count=40)
         run_state_machine_as_test(storm(wrong, WRONG[wrong]), settings=tried)  # type: ignore[no-untyped-call]
