@@ -76,6 +76,8 @@ def serve(
 
     import uvicorn
 
+    from millrace_lab.edge.serving import Serving
+
     listening = socket.create_server((host, port))
     url = f"http://{host}:{listening.getsockname()[1]}"
     house = _house(url, seed, state, clock == "running", start, schedule)
@@ -84,8 +86,8 @@ def serve(
         endpoint = house.api.post("/v1/webhook_endpoints", url=forward_to, enabled_events=["*"])
         secret = endpoint["secret"]
     about = {"url": url, "key": KEY, "now": house.account.now, "secret": secret}
-    house.ready = lambda: _say(about, as_json, _greeting(about))
-    config = uvicorn.Config(house, log_level="warning", access_log=False)
+    serving = Serving(house, ready=lambda: _say(about, as_json, _greeting(about)))
+    config = uvicorn.Config(serving, log_level="warning", access_log=False)
     with contextlib.suppress(KeyboardInterrupt):  # it raises the signal again that ended it
         uvicorn.Server(config).run(sockets=[listening])
 

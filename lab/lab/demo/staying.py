@@ -21,6 +21,7 @@ from millrace_lab.account import Account
 from millrace_lab.delivery.mail import Mail
 from millrace_lab.delivery.schedule import Schedule
 from millrace_lab.edge.house import House
+from millrace_lab.edge.serving import Serving
 from millrace_lab.platform import endpoints
 from operations.flow import Quiet
 
@@ -63,12 +64,13 @@ async def served(company: Quarter, services: Processes, quiet: Quiet) -> AsyncIt
             company.account,
             Mail(company.account, Schedule(company.seed, "kind")),
             site=f"http://127.0.0.1:{listening.getsockname()[1]}",
-            ready=up.set,
             moments=(clocks.turn,),
             wall=clocks.seconds,
         )
         server = _Server(
-            uvicorn.Config(house, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
+            uvicorn.Config(
+                Serving(house, up.set), log_level="warning", access_log=False, timeout_graceful_shutdown=5
+            )
         )
         serving = asyncio.create_task(server.serve([listening]))
         try:

@@ -8,18 +8,15 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from starlette.types import Receive, Scope, Send
 
 from millrace_lab.api import Api, Reply, Request
 from millrace_lab.edge.forms import DEEPEST, nested
 from millrace_lab.errors import StripeError, invalid
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 LARGEST = 1 << 20  # bytes of a body; Stripe's own limit is not published
 FORM = "application/x-www-form-urlencoded"

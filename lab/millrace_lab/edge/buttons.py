@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from millrace_lab.edge import control
+from millrace_lab.edge.house import House
 from millrace_lab.errors import Body
-
-if TYPE_CHECKING:
-    from millrace_lab.edge.house import House
 
 
 @dataclass(frozen=True, slots=True)

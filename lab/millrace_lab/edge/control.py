@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 from starlette.requests import Request
@@ -23,6 +23,7 @@ from millrace_lab.account import DAY, SETTINGS, Step, refuse_unless
 from millrace_lab.api.refusals import read
 from millrace_lab.delivery.mail import Attempt, Letter
 from millrace_lab.delivery.schedule import KNOBS, PROFILES, Schedule
+from millrace_lab.edge.house import House
 from millrace_lab.edge.triggers import trigger
 from millrace_lab.errors import Body, StripeError, invalid
 from millrace_lab.operations import Operation
@@ -30,9 +31,6 @@ from millrace_lab.params import Count, Params, Second
 from millrace_lab.payments import charging, disputes, methods, payouts
 from millrace_lab.platform import endpoints
 from millrace_lab.rendering import shown
-
-if TYPE_CHECKING:
-    from millrace_lab.edge.house import House
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": DAY, "w": 7 * DAY}
 Number = TypeVar("Number", int, float)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from millrace_lab.account import Step
+from millrace_lab.edge.house import House
 from millrace_lab.edge.posting import posted
 from millrace_lab.errors import StripeError
 from millrace_lab.hosted import clicking, pages
-
-if TYPE_CHECKING:
-    from millrace_lab.edge.house import House
 
 Shown = Callable[[Step, str, str | None], str]
 Clicked = Callable[[Step, str, dict[str, str]], str]

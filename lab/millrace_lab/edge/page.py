@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from starlette.requests import Request
@@ -16,13 +15,11 @@ from starlette.routing import Route
 
 from millrace_lab.delivery.letters import envelope
 from millrace_lab.edge import buttons, control, views
+from millrace_lab.edge.house import House
 from millrace_lab.edge.posting import Form, posted
 from millrace_lab.errors import Body, StripeError, missing
 from millrace_lab.markup import Html
 from millrace_lab.platform import thin
-
-if TYPE_CHECKING:
-    from millrace_lab.edge.house import House
 
 STATIC = {"page.css": "text/css", "hosted.css": "text/css", "page.js": "text/javascript"}
 HEADERS = {

@@ -16,6 +16,7 @@ from millrace_lab.clockwork import furnished
 from millrace_lab.delivery.mail import Mail
 from millrace_lab.delivery.schedule import Profile, Schedule
 from millrace_lab.edge.house import House
+from millrace_lab.edge.serving import Serving
 from tests.support.double import OPENS
 
 
@@ -90,7 +91,7 @@ async def serve(profile: Profile | str = "kind") -> AsyncIterator[Served]:
     await house.open()
     try:
         headers = {"Authorization": "Bearer sk_test_lab"}
-        transport = httpx.ASGITransport(house)
+        transport = httpx.ASGITransport(Serving(house))
         async with httpx.AsyncClient(base_url="http://double", headers=headers, transport=transport) as http:
             yield Served(house, http)
     finally:
