@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import MutableMapping
 from typing import Any
 
 import orjson
@@ -41,12 +42,12 @@ def send(
     parts = [body[at : at + size] for at in range(0, len(body), size)] or [b""]
     incoming = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
     incoming[-1]["more_body"] = False
-    sent: list[dict[str, Any]] = []
+    sent: list[MutableMapping[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
         return incoming.pop(0)
 
-    async def answer(message: dict[str, Any]) -> None:
+    async def answer(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
     asyncio.run(App((stripe or Double()).api)(scope, receive, answer))
@@ -168,7 +169,7 @@ def test_a_request_that_breaks_off_does_nothing() -> None:
     async def receive() -> dict[str, Any]:
         return incoming.pop(0)
 
-    async def answer(_: dict[str, Any]) -> None:
+    async def answer(_: MutableMapping[str, Any]) -> None:
         return None
 
     asyncio.run(App(stripe.api)(scope, receive, answer))
