@@ -8,6 +8,7 @@ Rooms, each standing on those below it:
     api, clockwork               one request; the passing of time
     composition                  the three visible lists: operations, what time does, who reacts to what
     hosted, platform             Checkout and the portal; events, endpoints, clocks, the account
+    versions                     a body as an older API version shows it
     subscriptions, invoices, usage, payments, customers, catalog
     account                      what exists, and the step in which it may change
 

@@ -20,6 +20,7 @@ from millrace.settings import ServiceSettings
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "libs" / "millrace"
+LAB = ROOT / "lab"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES: list[str] = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 SERVICES = [Path(package) for package in PACKAGES if package.startswith("services/")]
@@ -74,20 +75,27 @@ def test_every_setting_says_what_it_means(service: str, found: type[ServiceSetti
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Both distributions, built as the image builds them: by hatchling, from the environment."""
+    """Every distribution, built as the image builds them: by hatchling, from the environment."""
     to = tmp_path_factory.mktemp("wheels")
-    for source in (LIBRARY, ROOT):
+    for source in (LIBRARY, LAB, ROOT):
         build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(to)]
         subprocess.run(build, cwd=source, check=True, capture_output=True)
     return {path.name.partition("-")[0]: path for path in to.glob("*.whl")}
 
 
-def test_the_library_ships_whatever_stands_in_its_folder(wheels: dict[str, Path]) -> None:
-    """Migrations, types, templates: nothing is left behind because of its name."""
-    shipped = {name for name in zipfile.ZipFile(wheels["millrace"]).namelist() if ".dist-info/" not in name}
-    there = {path for path in (LIBRARY / "millrace").rglob("*") if path.is_file() and path.suffix != ".pyc"}
-    assert shipped == {str(path.relative_to(LIBRARY)) for path in there}
-    assert {"millrace/py.typed", "millrace/migrations/consumer/0001_processed.sql"} <= shipped
+ALONE = [(LIBRARY, "millrace", "millrace/migrations/consumer/0001_processed.sql"),
+         (LAB, "millrace_lab", "millrace_lab/edge/static/page.css")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "name", "one"), ALONE, ids=["library", "lab"])
+def test_a_distribution_ships_whatever_stands_in_its_folder(
+    wheels: dict[str, Path], source: Path, name: str, one: str
+) -> None:
+    """Migrations, types, templates, style sheets: nothing is left behind because of its name."""
+    shipped = {each for each in zipfile.ZipFile(wheels[name]).namelist() if ".dist-info/" not in each}
+    there = {path for path in (source / name).rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    assert shipped == {str(path.relative_to(source)) for path in there}
+    assert {f"{name}/py.typed", one} <= shipped
 
 
 LIGHT = {
@@ -139,6 +147,7 @@ def test_the_services_ship_their_migrations(wheels: dict[str, Path]) -> None:
 def test_a_wheel_carries_no_tests_and_nobody_elses_names(wheels: dict[str, Path]) -> None:
     for name, tops in (
         ("millrace", {"millrace"}),
+        ("millrace_lab", {"millrace_lab"}),
         ("millrace_services", {"lab", *(service.name for service in SERVICES)}),
     ):
         shipped = {path.partition("/")[0] for path in zipfile.ZipFile(wheels[name]).namelist()}
