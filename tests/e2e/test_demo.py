@@ -38,13 +38,14 @@ def test_everything_acknowledged_is_stored_published_once_and_applied_and_agrees
     assert played.result.deliveries > 800
 
 
+FIRST = "select min(id) from outbox.event where topic like 'stripe.%'"  # before it, a heartbeat may stand
 TAMPERED = [
     ("a stored event vanishes", "delete from ingest.event where id = (select min(id) from ingest.event)",
      "acknowledged = stored"),
-    ("an event has no outbox row", "delete from outbox.event where id = (select min(id) from outbox.event)",
+    ("an event has no outbox row", f"delete from outbox.event where id = ({FIRST})",
      "stored = outbox, row by row"),
-    ("a row was never published", """insert into outbox.event (topic, key, hash, headers, payload)
-      select topic, key, hash, headers, payload from outbox.event where id = (select min(id) from outbox.event)""",
+    ("a row was never published", f"""insert into outbox.event (topic, key, hash, headers, payload)
+      select topic, key, hash, headers, payload from outbox.event where id = ({FIRST})""",
      "outbox = published"),
     ("a consumer forgot an event", "delete from ledger.processed_events where event_id = "
      "(select min(event_id) from ledger.processed_events)", "ledger: applied + no-op + parked"),

@@ -23,13 +23,13 @@ class Profile:
 
     twice: float = 0.0  # sent again: at once, minutes later, or both
     echo: float = 0.0  # sent again one to five days after it was delivered
-    late: float = 0.0  # held back by seconds to hours; most of them by seconds
+    late: float = 0.0  # held back by seconds to hours, rather less than more
     days_late: float = 0.0  # held back by one to three days
     ties: float = 0.0  # takes a random place among what is sent in the same second
     lost: float = 0.0  # the first attempt never arrives
     gone: float = 0.0  # no attempt ever arrives
     unheard: float = 0.0  # arrives, but the answer does not: counts as timed out
-    stalled: float = 0.0  # stops in the middle of the body until it times out
+    stalled: float = 0.0  # breaks off in the middle of the body
     down: float = 0.0  # days on which the endpoint cannot be reached for one to five hours
     rotated: float = 0.0  # the first attempt is signed with a secret that has been rolled out
     stray: float = 0.0  # an event of the other mode comes along with it
