@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from playwright.sync_api import Browser, sync_playwright
 
+from lab.stack import packages
+
+CHROMIUM = packages.Package("Chromium", "chromium", "chromium", "chromium")
 QUIET = [  # no sandbox as root, and nothing of its own over the network
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -19,9 +21,9 @@ QUIET = [  # no sandbox as root, and nothing of its own over the network
 def program() -> str:
     """The path of Chromium. Takes it from Debian's packages where the machine has none."""
     if shutil.which("chromium") is None:
-        subprocess.run(["apt-get", "install", "-y", "-qq", "chromium"], check=True, capture_output=True)
+        packages.install(CHROMIUM, print)
     found = shutil.which("chromium")
-    assert found
+    assert found, packages.sentence(CHROMIUM)
     return found
 
 

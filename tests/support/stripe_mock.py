@@ -21,9 +21,8 @@ from urllib.parse import urlencode
 
 import orjson
 
-from tests.support.stripe_spec import MODULE, VERSION, module
+from tests.support.stripe_spec import MODULE, TOOLS, VERSION, go, module
 
-TOOLS = Path(__file__).parents[2] / ".millrace/tools"
 DEADLINE_SECONDS = 20.0
 KEY = {"Authorization": "Bearer sk_test_lab"}
 
@@ -71,7 +70,7 @@ def binary() -> Path:
         folder = TOOLS / f"building-{os.getpid()}"
         environment = os.environ | {"GOBIN": str(folder)}
         told = subprocess.run(
-            ["go", "install", f"{MODULE}@{VERSION}"], env=environment, cwd="/", capture_output=True, text=True
+            [go(), "install", f"{MODULE}@{VERSION}"], env=environment, cwd="/", capture_output=True, text=True
         )
         assert told.returncode == 0, told.stderr
         (folder / "stripe-mock").replace(kept)

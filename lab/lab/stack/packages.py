@@ -6,10 +6,12 @@ A machine is changed only where nothing else can be meant: root, with apt-get, a
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from lab.stack.errors import StackError
 # Debian's package creates and starts a cluster of its own on port 5432 when it is installed.
 # This file, there only during the installation, tells it not to.
 CLUSTER_SETTING = Path("/etc/postgresql-common/createcluster.d/millrace-lab.conf")
+_TURNS = Path(tempfile.gettempdir()) / "millrace-lab-apt.lock"  # of several processes that install at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +72,15 @@ def _update_once() -> None:
 
 
 def _apt(*words: str) -> None:
-    done = subprocess.run(
-        ["apt-get", "-q", *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-    )
+    with _TURNS.open("a") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # apt-get itself refuses instead of waiting
+        done = subprocess.run(
+            ["apt-get", "-q", *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        )
     if done.returncode:
         tail = " | ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
         raise StackError(f"`apt-get {' '.join(words)}` failed: {tail}")
