@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from lab.stack.testing import stack
@@ -17,6 +19,12 @@ TOGETHER = {
     "tests/integration/testing/test_generated.py": "topics of Millrace's own names",
     "tests/integration/millrace/test_readme.py": "topics of Millrace's own names",
 }
+
+
+def pytest_configure() -> None:
+    """A shell that starts the tests in the background has Ctrl-C ignored, and every child would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the groups are read

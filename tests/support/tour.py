@@ -99,7 +99,6 @@ class Tour:
             self.terminals[name] = subprocess.Popen(
                 ["bash", "-c", f"exec {command}"],
                 cwd=self.folder, env=self.environment, stdout=out, stderr=out, start_new_session=True,
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's `&` has it ignored
             )  # fmt: skip
         self.read[name] = 0
 
