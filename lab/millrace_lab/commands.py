@@ -269,8 +269,8 @@ def _ask(server: str, method: str, path: str, params: Answer | None = None) -> A
     if body is not None and path.startswith("/v1/"):
         headers["Content-Type"] = "application/x-www-form-urlencoded"
         body = urlencode(_form(params or {})).encode()
-    request = Request(server.rstrip("/") + path, body, headers, method=method)  # noqa: S310
     try:
+        request = Request(server.rstrip("/") + path, body, headers, method=method)  # noqa: S310
         with urlopen(request) as answer:  # noqa: S310 - the server is the user's own setting
             found: Answer = json.load(answer)
             return found
@@ -278,6 +278,8 @@ def _ask(server: str, method: str, path: str, params: Answer | None = None) -> A
         _fail(_message(problem.read()))
     except URLError as problem:
         _fail(f"No double at {server}: {problem.reason}. Start one with `millrace-lab stripe serve`.")
+    except ValueError:  # no URL, or somebody else's answer
+        _fail(f"{server} is not a double's address. It looks like http://127.0.0.1:{PORT}.")
 
 
 def _form(params: Answer) -> list[tuple[str, str]]:

@@ -67,6 +67,7 @@ def test_a_state_file_is_written_at_the_end_and_taken_up_again(tmp_path: Path) -
 def test_without_a_server_it_says_how_to_get_one() -> None:
     away = Terminal({"url": "http://127.0.0.1:9"})
     assert "stripe serve" in away.run("clock", "show", code=1)
+    assert "nowhere is not a double's address" in Terminal({"url": "nowhere"}).run("clock", "show", code=1)
 
 
 def test_the_commands_start_fast() -> None:
